@@ -1,0 +1,56 @@
+"""Many hosts: what is done for all of them before anything is changed on one.
+
+What does not belong here: what happens on one host (``engine``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hostout.deploy.engine import Deployment
+from hostout.errors import HostoutError
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A selected host: its deployment, and the ``check`` hooks of its plugins."""
+
+    deployment: Deployment
+    checks: Callable[[], None]
+
+
+def prepare(candidates: Sequence[Candidate], *, packages: bool, keep_going: bool) -> dict[str, HostoutError]:
+    """Checks, packages and questions every host; nothing has been changed anywhere when this returns or raises.
+
+    Returns the hosts that cannot take part by name, empty unless ``keep_going``; without it the first error is raised.
+    """
+    failed: dict[str, HostoutError] = {}
+    for phase in (_checks, _package if packages else _nothing, _ask(packages)):
+        for candidate in candidates:
+            name = candidate.deployment.host.name
+            if name in failed:
+                continue
+            try:
+                phase(candidate)
+            except HostoutError as error:
+                if not keep_going:
+                    raise
+                failed[name] = error
+    return failed
+
+
+def _checks(candidate: Candidate) -> None:
+    candidate.checks()
+
+
+def _package(candidate: Candidate) -> None:
+    _ = candidate.deployment.release
+
+
+def _nothing(candidate: Candidate) -> None:
+    """Commands that upload nothing need no release."""
+
+
+def _ask(packages: bool) -> Callable[[Candidate], None]:
+    return lambda candidate: candidate.deployment.prepare(packages=packages)

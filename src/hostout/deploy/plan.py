@@ -1,0 +1,322 @@
+"""(Host, Release, Facts) → Steps: every decision of a deployment, without a connection.
+
+What ``--dry-run`` shows is made here too, so nothing in this file may read a clock, a file or a host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hostout.model import BundleFile, Distribution, Facts, Host, Json, Release, Step
+
+MARGIN = 32 * 1024 * 1024
+"""Bytes that stay free beside what is sent and unpacked: logs, the ledger, the build's own scripts."""
+
+UNPACKED = 4
+"""How much larger a wheel is once it lies in the cache and, unpacked, in the egg folder (measured: 3.1 for Plone)."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """The Steps that plugins give for one host, already in the order they run in."""
+
+    stop: tuple[Step, ...] = ()
+    start: tuple[Step, ...] = ()
+    health: tuple[Step, ...] = ()
+
+    def all(self) -> tuple[Step, ...]:
+        return self.stop + self.start + self.health
+
+
+@dataclass(frozen=True)
+class Client:
+    """Who deploys, for the lock and the ledger."""
+
+    user: str
+    machine: str
+
+    def as_json(self) -> Json:
+        return {"user": self.user, "machine": self.machine}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The files that serve a Release on one host: chosen for its Python, with the configuration for its cache."""
+
+    parts: tuple[Distribution, ...]
+    environment: tuple[Distribution, ...]
+    files: tuple[BundleFile, ...]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One file to send: its bytes are ``content``, or the file ``path`` here; ``to`` is ``dist`` or ``file``."""
+
+    sha256: str
+    size: int
+    name: str
+    to: str
+    path: str = ""
+    content: bytes = field(default=b"", repr=False)
+
+    def announced(self, offset: int) -> Json:
+        return {"sha256": self.sha256, "size": self.size, "name": self.name, "to": self.to, "offset": offset}
+
+
+def question(host: Host, release: Release | None, client: Client) -> Json:
+    """What the agent is asked when it starts (the fields are those of ``agent/protocol.py``)."""
+    return {
+        "part": host.name,
+        "path": host.path,
+        "cache": host.buildout_cache,
+        "effective_user": host.effective_user,
+        "buildout_user": host.buildout_user,
+        "buildout_group": host.buildout_group,
+        "client": client.as_json(),
+                **_wanted(release),
+    }
+
+
+def _wanted(release: Release | None) -> Mapping[str, Json]:
+    if release is None:
+        return {"release": None, "want": [], "files": [], "environment": None}
+    return {
+        "release": release.id,
+        "want": [list(pair) for pair in sorted({*release.requirements, *release.environment})],
+        "files": sorted({f.sha256 for f in release.files if not f.target}),
+        "environment": environment_key(release, release.python),
+    }
+
+
+def environment_key(release: Release, python: str) -> str:
+    """Names the virtual environment that builds this release: what is in it, for which Python (``3.11``)."""
+    content = json.dumps([python, sorted(map(list, release.environment))])
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def host_python(facts: Facts) -> str:
+    """``3.11`` of ``3.11.2``."""
+    version: str = facts["python"]["version"]
+    return ".".join(version.split(".")[:2])
+
+
+def wants_root(host: Host, hooks: Hooks, login: str) -> bool:
+    """Whether anything in this deployment needs root, so that the agent is started through sudo.
+
+    With ``no-sudo`` nothing ever does. A login user who is the effective user and has no commands for root
+    deploys without being asked for a password.
+    """
+    if host.no_sudo or login == "root":
+        return False
+    commands = host.build_commands + host.pre_commands + host.post_commands + host.sudo_parts
+    others = {host.effective_user, host.buildout_user} - {None, login}
+    return bool(commands or others or any(step.args.get("user") == "root" for step in hooks.all()))
+
+
+def may_do_without_root(host: Host, login: str) -> bool:
+    """Where no way to root exists, commands for root run as the login user, if that is who owns everything."""
+    return {host.effective_user, host.buildout_user} <= {None, login}
+
+
+def is_live(release: Release, facts: Facts) -> bool:
+    """The very content of ``release`` is live, good, and its files on the host are as they were deployed."""
+    live = _live(facts)
+    return bool(live and live["id"] == release.id and live["state"] == "good" and facts["unchanged"])
+
+
+def live_name(facts: Facts) -> str:
+    """The name of the live release, ``""`` where there is none."""
+    return facts["live"] or ""
+
+
+def _live(facts: Facts) -> Mapping[str, Json] | None:
+    return next((r for r in facts["releases"] if r["name"] == facts["live"]), None)
+
+
+def newest(facts: Facts, state: str) -> str:
+    """The release with the highest number in ``state``, ``""`` where there is none."""
+    found = [r for r in facts["releases"] if r["state"] == state]
+    name: str = max(found, key=lambda r: r["number"])["name"] if found else ""
+    return name
+
+
+def release_name(number: int, release_id: str) -> str:
+    return f"{number:04d}-{release_id}"
+
+
+def problems(host: Host, facts: Facts) -> list[str]:
+    """Why this host cannot take any deployment as it stands, each a line; empty when it can."""
+    found = []
+    if facts["path"]["kind"] in ("buildout", "other"):
+        found.append(_occupied(host, facts["path"]["kind"]))
+    found += [_not_writable(facts, what, where) for what, where in _places(host, facts) if not facts[what]["writable"]]
+    return found
+
+
+def _places(host: Host, facts: Facts) -> list[tuple[str, str]]:
+    return [("path", host.path), ("cache", facts["cache"]["directory"])]
+
+
+def _occupied(host: Host, kind: str) -> str:
+    what = "a buildout that hostout 2 did not make" if kind == "buildout" else "files that hostout did not make"
+    return f"path: {host.path} on the host holds {what}; choose another path or move them away"
+
+
+def _not_writable(facts: Facts, what: str, where: str) -> str:
+    option = "path" if what == "path" else "buildout-cache"
+    return f"{option}: {where} on the host is not writable for {facts['user']}"
+
+
+def missing_accounts(facts: Facts) -> list[str]:
+    """What ``bootstrap`` would create: ``user app``, ``group plone``."""
+    return [f"user {n}" for n in facts["missing_users"]] + [f"group {n}" for n in facts["missing_groups"]]
+
+
+def runs_as_root(facts: Facts) -> bool:
+    effective = facts["owners"]["effective"]
+    return bool(effective and effective["uid"] == 0)
+
+
+def uploads(contents: Contents, facts: Facts) -> list[Upload]:
+    """What the host lacks, smallest first so that a broken connection leaves the fewest files to repeat."""
+    wheels = [_wheel(d) for d in (*contents.environment, *contents.parts) if _lacks(d, facts)]
+    present = set(facts["blobs"])
+    files = [_file(f) for f in contents.files if not f.target and f.sha256 not in present]
+    unique = {(u.to, u.sha256, u.name if u.to == "dist" else ""): u for u in wheels + files}
+    return sorted(unique.values(), key=lambda u: (u.size, u.name))
+
+
+def _lacks(dist: Distribution, facts: Facts) -> bool:
+    """A develop package of a version that the host has is not sent again: its backend need not be reproducible."""
+    there = facts["have"].get(dist.filename)
+    return not (there if dist.develop else there == dist.sha256)
+
+
+def _wheel(dist: Distribution) -> Upload:
+    return Upload(dist.sha256, dist.size, dist.filename, "dist", path=dist.path)
+
+
+def _file(file: BundleFile) -> Upload:
+    return Upload(file.sha256, len(file.content), file.name, "file", content=file.content)
+
+
+def room(host: Host, sent: Sequence[Upload], facts: Facts) -> list[str]:
+    """Where the host has too little space for what would be sent, with both figures."""
+    needs = {"cache": UNPACKED * _bytes(sent, "dist"), "path": _bytes(sent, "file")}
+    if facts["path"]["device"] == facts["cache"]["device"]:
+        needs = {"path": sum(needs.values())}
+    found = [_short(what, where, needs[what], facts) for what, where in _places(host, facts) if what in needs]
+    return [line for line in found if line]
+
+
+def _bytes(sent: Iterable[Upload], to: str) -> int:
+    return sum(u.size for u in sent if u.to == to)
+
+
+def _short(what: str, where: str, need: int, facts: Facts) -> str:
+    free = facts[what]["free"]
+    if not need or free >= need + MARGIN:
+        return ""
+    return f"{where} on the host has {megabytes(free)} free, {megabytes(need + MARGIN)} are needed; make room and deploy again"
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1_000_000:.1f} MB"
+
+
+def receive(sent: Sequence[Upload], facts: Facts) -> Step:
+    partial = facts.data.get("partial", {})
+    announced = [u.announced(min(partial.get(u.sha256, 0), u.size)) for u in sent]
+    text = f"upload {len(sent)} files, {megabytes(sum(u.size for u in sent))}"
+    return Step("receive", text, {"blobs": announced})
+
+
+def layout() -> Step:
+    return Step("layout", "make the folders of the buildout and of the cache")
+
+
+def environment(release: Release, contents: Contents, facts: Facts) -> list[Step]:
+    """The virtual environment with zc.buildout, where the host has not got it."""
+    key = environment_key(release, host_python(facts))
+    if facts["environment"] and host_python(facts) == release.python:
+        return []
+    wheels = [d.filename for d in contents.environment]
+    return [Step("environment", "make the environment of zc.buildout", {"key": key, "wheels": wheels})]
+
+
+def stage(name: str, host: Host, release: Release, contents: Contents, facts: Facts, client: Client) -> Step:
+    """The release folder with its configuration; ``name`` as ``release_name`` makes it."""
+    record = {
+        "id": release.id,
+        "part": host.name,
+        "config": release.config,
+        "requirements": [list(r) for r in release.requirements],
+        "environment": environment_key(release, host_python(facts)),
+        "files": [_recorded(f) for f in contents.files],
+        "dists": [_recorded_dist(d) for d in contents.parts],
+        "shared": list(host.shared),
+        "scm": dict(release.scm),
+        "client": client.as_json(),
+    }
+    return Step("stage", f"stage release {name}", {"name": name, "record": record})
+
+
+def _recorded(file: BundleFile) -> Json:
+    return {"name": file.name, "mode": file.mode, "sha256": file.sha256, "target": file.target}
+
+
+def _recorded_dist(dist: Distribution) -> Json:
+    return {"name": dist.name, "version": dist.version, "filename": dist.filename, "sha256": dist.sha256}
+
+
+def stage_again(name: str, live: str, client: Client) -> Step:
+    """The content of the release ``live`` as a new one."""
+    return Step("stage", f"stage {live} again as {name}", {"name": name, "again": live, "client": client.as_json()})
+
+
+def build(name: str, host: Host, arguments: Sequence[str]) -> Step:
+    args = {"name": name, "arguments": list(arguments), "commands": list(host.build_commands)}
+    return Step("build", f"build release {name}", args)
+
+
+def stop(host: Host, hooks: Hooks) -> Step:
+    """``downtime = deploy``: the application goes down before anything is built."""
+    return Step("stop", "stop the application", {"commands": list(host.pre_commands), "hooks": _args(hooks.stop)})
+
+
+def restart(hooks: Hooks) -> Step:
+    return Step("restart", "start the application again", {"start": _args(hooks.start)})
+
+
+def golive(name: str, host: Host, hooks: Hooks, *, stopped: bool) -> Step:
+    """Switch, or back: the host brings this to its end by itself."""
+    args = {
+        "name": name,
+        "stopped": stopped,
+        "pre": [] if stopped else list(host.pre_commands),
+        "stop": [] if stopped else _args(hooks.stop),
+        "migrate": list(host.migrate_commands),
+        "start": _args(hooks.start),
+        "post": list(host.post_commands),
+        "post_failure": host.post_failure,
+        "health": _args(hooks.health),
+        "health_check": health_check(host),
+    }
+    return Step("golive", f"make release {name} live", args)
+
+
+def health_check(host: Host) -> Json:
+    if not host.health_check:
+        return None
+    return {"check": host.health_check, "timeout": host.health_timeout, "interval": host.health_interval}
+
+
+def _args(steps: Iterable[Step]) -> list[Json]:
+    return [{"text": s.text, **s.args} for s in steps]
+
+
+def owners() -> Step:
+    return Step("owners", "put owners and modes right")

@@ -1,0 +1,278 @@
+"""The values that travel through the rooms: frozen, without behaviour that reaches outside.
+
+What does not belong here: reading files, talking to hosts, printing.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+Json = Any
+"""What ``json`` reads and writes: the wire and the records consist of it."""
+
+
+class Secret:
+    """A value that does not print, pickle or compare by accident; ``reveal()`` is the only way to it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself: for standard input of a host or an authentication, nothing else."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not written anywhere")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an option was set: a file as the user wrote it, a line counted from 1 (0: not in a file)."""
+
+    file: str = ""
+    line: int = 0
+    part: str = ""
+
+    def __str__(self) -> str:
+        if not self.file:
+            return "default"
+        return f"{self.file}, line {self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A recipe named in ``extends``: ``word`` as written there, the modules with its commands."""
+
+    word: str
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host part, checked. Every path option has the local buildout directory replaced by ``path``.
+
+    ``None`` means that only the connection can tell (the login user, for one). ``options`` has all
+    options by name as text, the unknown ones too, without the secret ones, which are in ``secrets``.
+    """
+
+    name: str
+    address: str = ""
+    port: int | None = None
+    user: str | None = None
+    password_command: str | None = None
+    identity_file: str | None = None
+    host_key: str = "ask"
+    path: str = ""
+    buildout: tuple[str, ...] = ("buildout.cfg",)
+    parts: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    versions: str | None = None
+    eggs_from: str = "auto"
+    hash_ignore: tuple[str, ...] = ()
+    fabfiles: tuple[str, ...] = ()
+    effective_user: str | None = None
+    buildout_user: str | None = None
+    buildout_group: str | None = None
+    buildout_cache: str | None = None
+    shared: tuple[str, ...] = ()
+    build_commands: tuple[str, ...] = ()
+    pre_commands: tuple[str, ...] = ()
+    migrate_commands: tuple[str, ...] = ()
+    post_commands: tuple[str, ...] = ()
+    post_failure: str = "ignore"
+    downtime: str = "switch"
+    health_check: str | None = None
+    health_timeout: float = 60.0
+    health_interval: float = 1.0
+    keep_releases: int = 5
+    no_sudo: bool = False
+    live_parts: tuple[str, ...] = ()
+    sudo_parts: tuple[str, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A distribution of a working set here: ``location`` is the path that made it importable."""
+
+    name: str
+    version: str
+    location: str
+    develop: bool = False
+
+
+@dataclass(frozen=True)
+class LocalBuildout:
+    """The buildout that the host parts stand in, as it was when ``bin/buildout`` ran last (all paths absolute).
+
+    ``configs`` are the configuration files that took part; ``working_set`` every distribution of every part,
+    recipe and extension; ``environment`` those of the environment that zc.buildout itself runs in
+    (zc.buildout, setuptools, packaging, wheel, pip, platformdirs), with ``environment_path`` the ``sys.path``
+    entries that make them importable.
+    """
+
+    directory: str
+    config: str
+    parts_directory: str
+    bin_directory: str
+    eggs_directory: str
+    develop_eggs_directory: str
+    download_cache: str | None
+    executable: str
+    python: str
+    hostout_parts: tuple[str, ...] = ()
+    versions_section: str = "versions"
+    index: str | None = None
+    find_links: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
+    develop: tuple[str, ...] = ()
+    pins: Mapping[str, str] = field(default_factory=dict)
+    working_set: tuple[Member, ...] = ()
+    environment: tuple[Member, ...] = ()
+    environment_path: tuple[str, ...] = ()
+    configs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One exact distribution of a release: ``path`` is a local wheel or sdist, ``filename`` its name on the host."""
+
+    name: str
+    version: str
+    filename: str
+    sha256: str
+    size: int
+    path: str
+    develop: bool = False
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """A configuration or included file of a release, ``name`` relative to it with ``/``; ``mode`` 0o644 or 0o755.
+
+    ``target`` is set instead of content where it is a symbolic link.
+    """
+
+    name: str
+    mode: int
+    sha256: str
+    content: bytes = field(repr=False, default=b"")
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is deployed, decided here: the same input gives the same ``id`` (8 hex digits) on any machine.
+
+    ``requirements`` are (name, version) of all distributions that the parts need, ``environment`` those of
+    zc.buildout's own environment; which wheels serve them waits for the host's Python. ``messages`` are
+    the lines that ``uploadeggs`` prints; ``eggs`` the develop packages released this time, (name, version).
+    """
+
+    id: str
+    part: str
+    config: str
+    python: str
+    requirements: tuple[tuple[str, str], ...]
+    environment: tuple[tuple[str, str], ...]
+    develop: tuple[Distribution, ...]
+    files: tuple[BundleFile, ...]
+    messages: tuple[str, ...] = ()
+    scm: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the agent found on a host, as the protocol has it (``agent/protocol.py``)."""
+
+    data: Mapping[str, Json]
+
+    def __getitem__(self, name: str) -> Json:
+        return self.data[name]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing the agent does: ``do`` names its action, ``args`` are that action's, ``text`` says it to people."""
+
+    do: str
+    text: str
+    args: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, for whoever prints it.
+
+    ``kind`` is ``hostout`` (``Hostout: text``), ``login`` (hosts of ``data["hosts"]``, as ``data["user"]``), ``run`` or
+    ``sudo`` (a command about to run), ``out`` or ``err`` (one line of its output), ``line`` (text as it stands),
+    ``warning``, ``error``, ``done``. ``host`` is the label in brackets.
+    """
+
+    kind: str
+    text: str = ""
+    host: str = ""
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of the script, before the first host; ``lock_wait`` in seconds."""
+
+    dry_run: bool = False
+    yes: bool = False
+    force: bool = False
+    keep_going: bool = False
+    verbose: bool = False
+    quiet: bool = False
+    json: bool = False
+    lock_wait: float = 0.0
+
+
+Emit = Callable[[Event], None]
+
+
+def shell(template: str, *arguments: str) -> str:
+    """A shell line from a template with ``{}`` for each argument, every argument quoted.
+
+    >>> shell("kill -0 {}", "it's")
+    'kill -0 \\'it\\'"\\'"\\'s\\''
+    """
+    return template.format(*(shlex.quote(a) for a in arguments))
+
+
+def command_step(
+    text: str,
+    line: str,
+    *,
+    user: str = "owner",
+    timeout: float = 60.0,
+    retry: float = 0.0,
+    interval: float = 1.0,
+) -> Step:
+    """A Step that runs a shell line in ``path`` (what a plugin's ``stop``, ``start`` and ``health`` hooks return).
+
+    ``user`` is ``owner`` (the effective user) or ``root``; ``timeout`` seconds for one try; with ``retry`` seconds
+    it is tried again every ``interval`` seconds until it succeeds or that time is over.
+    """
+    args = {"line": line, "user": user, "timeout": timeout, "retry": retry, "interval": interval}
+    return Step("command", text, args)
+
+
+def names(items: Iterable[str]) -> str:
+    """``a, b, c`` sorted, for messages."""
+    return ", ".join(sorted(items))
