@@ -107,12 +107,16 @@ class Host:
 
 @dataclass(frozen=True)
 class Member:
-    """A distribution of a working set here: ``location`` is the path that made it importable."""
+    """A distribution of a working set here: ``location`` is the path that made it importable.
+
+    ``source`` is the project folder of a develop package (where its ``setup.py`` or ``pyproject.toml`` is).
+    """
 
     name: str
     version: str
     location: str
     develop: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,8 @@ class LocalBuildout:
     ``configs`` are the configuration files that took part; ``working_set`` every distribution of every part,
     recipe and extension; ``environment`` those of the environment that zc.buildout itself runs in
     (zc.buildout, setuptools, packaging, wheel, pip, platformdirs), with ``environment_path`` the ``sys.path``
-    entries that make them importable.
+    entries that make them importable. ``hostout_parts`` are the hosts, ``hostout_sections`` also the sections they
+    extend. ``secret_options`` are the places, (section, option), where the value of a secret stands.
     """
 
     directory: str
@@ -135,6 +140,8 @@ class LocalBuildout:
     executable: str
     python: str
     hostout_parts: tuple[str, ...] = ()
+    hostout_sections: tuple[str, ...] = ()
+    secret_options: tuple[tuple[str, str], ...] = ()
     versions_section: str = "versions"
     index: str | None = None
     find_links: tuple[str, ...] = ()
@@ -175,12 +182,32 @@ class BundleFile:
 
 
 @dataclass(frozen=True)
+class Settings:
+    """What the generated configuration of a release says, whatever host it goes to.
+
+    ``extends`` are the user's files in the bundle, ``versions`` the name of the section with pins, ``pins`` every
+    spelling of every pinned name. ``later_parts`` (``live-parts``, ``sudo-parts``) are not among ``parts``.
+    ``sections`` are options that the user's files take from hostout parts, which do not travel.
+    """
+
+    extends: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    later_parts: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
+    versions: str = "versions"
+    pins: tuple[tuple[str, str], ...] = ()
+    sections: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Release:
     """What is deployed, decided here: the same input gives the same ``id`` (8 hex digits) on any machine.
 
     ``requirements`` are (name, version) of all distributions that the parts need, ``environment`` those of
-    zc.buildout's own environment; which wheels serve them waits for the host's Python. ``messages`` are
-    the lines that ``uploadeggs`` prints; ``eggs`` the develop packages released this time, (name, version).
+    zc.buildout's own environment; which wheels serve them waits for the host's Python. ``develop`` are the
+    distributions of develop packages, ``files`` the bundle without ``config``, whose text depends on the host's cache
+    and is made of ``settings``. ``messages`` are the lines that ``uploadeggs`` prints: those that begin with a tab stand
+    as they are, the others behind ``Hostout: ``.
     """
 
     id: str
@@ -193,6 +220,7 @@ class Release:
     files: tuple[BundleFile, ...]
     messages: tuple[str, ...] = ()
     scm: Mapping[str, str] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
 
 
 @dataclass(frozen=True)
@@ -220,7 +248,8 @@ class Event:
 
     ``kind`` is ``hostout`` (``Hostout: text``), ``login`` (hosts of ``data["hosts"]``, as ``data["user"]``), ``run`` or
     ``sudo`` (a command about to run), ``out`` or ``err`` (one line of its output), ``line`` (text as it stands),
-    ``warning``, ``error``, ``done``. ``host`` is the label in brackets.
+    ``listing`` (what the script was asked to list), ``warning``, ``error``, ``aborted``, ``done``. ``host`` is the
+    label in brackets.
     """
 
     kind: str
