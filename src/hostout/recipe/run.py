@@ -1,0 +1,181 @@
+"""One run of buildout as hostout sees it: its parts as they are instantiated, the script, the records at the end.
+
+What does not belong here: how any of these is found out or written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from hostout import cfgfile, options
+from hostout.model import Json, LocalBuildout
+from hostout.recipe import eggs, parts, records, workingset
+from hostout.recipe.local import local_buildout
+from hostout.recipe.parts import HostPart, Sections
+from hostout.recipe.plugins import PluginRecipe
+
+under_way: set[str] = set()
+"""The record folders that a run of this process writes when it ends: buildout hands nothing to an uninstaller."""
+
+
+def run_of(buildout: Any) -> Run:
+    """The run that a buildout object is in, begun when our first part is instantiated."""
+    if not hasattr(buildout, "_hostout_run"):
+        buildout._hostout_run = Run(buildout)
+    run: Run = buildout._hostout_run
+    return run
+
+
+class Run:
+    """State of one run. It ends when buildout unloads its extensions: the last thing that it does."""
+
+    def __init__(self, buildout: Any) -> None:
+        self.buildout = buildout
+        self.sections = Sections(buildout)
+        self.observer = workingset.Observer(buildout)
+        self.directory = Path(buildout["buildout"]["parts-directory"], "hostout")
+        self.script = Path(buildout["buildout"]["bin-directory"], "hostout")
+        self._hosts: dict[str, HostPart] = {}
+        self._plugins: dict[str, PluginRecipe] = {}
+        self._scripted = False
+        self.observer.start()
+        self._at_the_end()
+
+    def add(self, name: str, section: Any) -> None:
+        """Takes in a part that buildout instantiates; its secrets are gone from ``section`` when this returns."""
+        with self.observer.during(name):
+            section["_records"], section["_script"] = str(self.directory), str(self.script)
+            self.sections.settings(name)
+            _without(section, [option.name for option in options.OPTIONS if option.secret])
+            if name in self.sections.hosts():
+                self._add_host(name)
+
+    def write_script(self) -> None:
+        """``bin/hostout`` for all hosts, once a run."""
+        if self._scripted:
+            return
+        self._scripted = True
+        requirements = [plugin.requirement for host in self.hosts() for plugin in host.plugins]
+        working_set = eggs.for_script(self.buildout, dict.fromkeys(["collective.hostout", *requirements]))
+        eggs.write_script(self.buildout, working_set, self.script.name, "hostout.cli", self._argument())
+
+    def hosts(self) -> tuple[HostPart, ...]:
+        """All hosts of the buildout, also those that this run was not asked to install."""
+        names = self.sections.hosts()
+        for name in names:
+            self.buildout[name]  # instantiates it, which adds it here
+        return tuple(self._hosts[name] for name in names)
+
+    def finish(self) -> None:
+        """Writes the records of all hosts and removes those of hosts that are gone."""
+        self.observer.stop()
+        hosts = self.hosts()
+        before = records.read(self.directory / records.BUILDOUT)
+        working_set = self._working_set(before)
+        if hosts:
+            self._write(hosts, working_set)
+        names = {host.name for host in hosts}
+        records.forget(self.directory, [name for name in before.get("hostout_parts", []) if name not in names])
+        if not hosts:
+            records.forget_all(self.directory, self.script)
+        under_way.discard(str(self.directory))
+
+    def _add_host(self, name: str) -> None:
+        host = parts.host_part(self.sections, name, self._plugins)
+        self._hosts[name] = host
+        for section in host.sections:
+            if self.sections.is_hostout(section):
+                _without(self.buildout[section], host.secrets)
+
+    def _at_the_end(self) -> None:
+        unload = self.buildout._unload_extensions
+
+        def unload_and_finish() -> None:
+            unload()
+            self.finish()
+
+        self.buildout._unload_extensions = unload_and_finish
+        under_way.add(str(self.directory))
+
+    def _argument(self) -> str:
+        base = eggs.relative_to(self.buildout)
+        return f"join(base, {os.path.relpath(self.directory, base)!r})" if base else repr(str(self.directory))
+
+    def _working_set(self, before: dict[str, Json]) -> workingset.WorkingSet:
+        own = self.sections.all_hostout()
+        return workingset.working_set(self.buildout, self.observer, workingset.recorded(before), own)
+
+    def _write(self, hosts: tuple[HostPart, ...], working_set: workingset.WorkingSet) -> None:
+        names = tuple(host.name for host in hosts)
+        secrets = {host.name: self._secrets(host) for host in hosts}
+        places = tuple(sorted(self._secret_places(hosts)))
+        sections = self.sections.all_hostout()
+        local = local_buildout(self.buildout, working_set.wanted(), names, sections, places)
+        self._write_secrets({name: found for name, found in secrets.items() if found})
+        for host in hosts:
+            records.write(self.directory / f"{host.name}.json", parts.record(host, list(secrets[host.name])))
+        data = {"format": 1, **asdict(local), "needs": working_set.record()}
+        records.write(self.directory / records.BUILDOUT, data, _mode(local))
+        records.touch_if_older(self.directory / records.BUILDOUT, local.configs)
+
+    def _write_secrets(self, secrets: dict[str, dict[str, str]]) -> None:
+        path = self.directory / records.SECRETS
+        if secrets:
+            records.write(path, secrets, records.PRIVATE)
+        else:
+            path.unlink(missing_ok=True)
+
+    def _secrets(self, host: HostPart) -> dict[str, str]:
+        """The secret settings of a host: also those that only another host, with another plugin, declares secret."""
+        everywhere = {
+            (one.origin, one.written)
+            for other in self._hosts.values()
+            for name, one in other.settings.items()
+            if name in other.secrets
+        }
+        return {
+            name: one.value
+            for name, one in host.settings.items()
+            if name in host.secrets or (one.origin.part and (one.origin, one.written) in everywhere)
+        }
+
+    def _secret_places(self, hosts: tuple[HostPart, ...]) -> set[tuple[str, str]]:
+        """Where the value of a secret stands in the configuration: its option, and what that refers to."""
+        places: set[tuple[str, str]] = set()
+        for host in hosts:
+            for name in self._secrets(host):
+                one = host.settings[name]
+                places.update(self._referred(one.origin.part or host.name, one.written, set()))
+        return places
+
+    def _referred(self, section: str, option: str, seen: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        raw = self.buildout._raw.get(section, {})
+        if section == "buildout" or option not in raw or (section, option) in seen:
+            return
+        seen.add((section, option))
+        yield section, option
+        for other, name in cfgfile.references(raw[option]):
+            yield from self._referred(other or section, name, seen)
+
+
+def _without(section: Any, names: Any) -> None:
+    """Takes options out of a section, under their old names too, before buildout writes them to its ``.installed.cfg``.
+
+    What the section was made of is copied first: another section that has it as a macro (``<=``) still needs them.
+    """
+    section._raw = dict(section._raw)
+    gone = set(names)
+    for key in list(section):
+        if options.canonical(key) in gone:
+            del section[key]
+
+
+def _mode(local: LocalBuildout) -> int:
+    """An index with a password in its URL is nobody else's business."""
+    urls = (local.index or "", *local.find_links)
+    return records.PRIVATE if any("@" in urlsplit(url).netloc for url in urls) else records.SHARED
