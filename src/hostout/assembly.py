@@ -1,0 +1,60 @@
+"""Puts a Deployment together: the rooms that it needs, handed to it.
+
+What does not belong here: anything that a deployment does.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hostout import packaging
+from hostout.commands.host import HostoutHost
+from hostout.deploy.engine import Deployment, Surroundings
+from hostout.deploy.plan import Client, Contents, Hooks
+from hostout.model import Emit, Facts, Host, LocalBuildout, Release, RunOptions
+from hostout.packaging import wheels
+
+
+@dataclass(frozen=True)
+class Packaging:
+    """The room ``packaging`` for one host."""
+
+    host: Host
+    local: LocalBuildout
+    emit: Emit
+
+    def prepare(self) -> Release:
+        """The release, its develop packages built."""
+        return packaging.prepare(self.host, self.local, self.emit)
+
+    def contents(self, release: Release, facts: Facts) -> Contents:
+        """The files that serve the release on a host with these facts."""
+        parts, environment = wheels.choose(release, self.local, facts, self.emit)
+        generated = packaging.configuration_file(release, facts["cache"]["directory"])
+        return Contents(parts, environment, (*release.files, generated))
+
+
+def deployment(
+    host: HostoutHost,
+    label: str,
+    local: LocalBuildout,
+    options: RunOptions,
+    emit: Emit,
+    confirm: Callable[[str], bool | None],
+) -> Deployment:
+    """The deployment of a host, in which nothing has happened yet."""
+    part = host.host_part
+    surroundings = Surroundings(
+        packaging=Packaging(part, local, emit),
+        connection=lambda: host.connection,
+        hooks=lambda: Hooks(host.steps("stop"), host.steps("start"), host.steps("health")),
+        confirm=confirm,
+        emit=emit,
+        client=Client(getpass.getuser(), socket.gethostname()),
+        options=options,
+        label=label,
+    )
+    return Deployment(part, surroundings)
