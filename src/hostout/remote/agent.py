@@ -1,0 +1,326 @@
+"""The near side of the agent: starts it on a host, sends it requests and files, turns what it says into Events.
+
+The protocol is told in ``hostout/agent/protocol.py``. What does not belong here: what is asked of it (``deploy``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import paramiko
+from paramiko.ssh_exception import SSHException
+
+from hostout.agent import protocol
+from hostout.errors import HostoutError, RemoteError
+from hostout.model import Emit, Event, Facts, Json, Step
+from hostout.remote import quoting, zipapp
+from hostout.remote.channel import BLOCK, OUT, pieces, status
+from hostout.remote.connection import Connection
+from hostout.remote.sudo import SudoUnavailable, as_user, new_token
+
+__all__ = ["Agent", "Blob", "SudoUnavailable", "Unfit"]
+
+PACKAGE = Path(protocol.__file__).parent
+LONGEST_LINE = protocol.LONGEST_LINE
+TAIL = 20
+KEPT_PIECES = 50
+FAREWELL = 5.0
+
+KINDS = {
+    protocol.OUT: "out",
+    protocol.ERR: "err",
+    protocol.RUN: "run",
+    protocol.SUDO: "sudo",
+    protocol.NOTE: "hostout",
+    protocol.WARNING: "warning",
+}
+"""What the agent says, and the kind of Event that it is here."""
+
+
+class Unfit(RemoteError):
+    """The agent cannot run there: ``reason`` is ``no-python``, or ``old-python`` of version ``found``."""
+
+    def __init__(self, message: str, reason: str, found: str, *, host: str) -> None:
+        super().__init__(message, host=host)
+        self.reason = reason
+        self.found = found
+
+
+class Blob(Protocol):
+    """Bytes to send: ``content``, or those of the local file ``path`` where there is one."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def content(self) -> bytes: ...
+
+    @property
+    def size(self) -> int: ...
+
+
+class Agent:
+    """A running agent. Not for two threads at once: one request after the other."""
+
+    def __init__(self, connection: Connection, channel: paramiko.Channel, emit: Emit) -> None:
+        self.connection = connection
+        self.channel = channel
+        self.emit = emit
+        self.facts = Facts({})
+        self.ready = False
+        self._number = 0
+        self._stderr: list[bytes] = []
+        self._sender: _Sender | None = None
+        self._waiting: deque[bytes] = deque()
+        self._rest = b""
+        self._early: list[tuple[str, bytes]] = []
+
+    @classmethod
+    def start(
+        cls,
+        connection: Connection,
+        question: Mapping[str, Json],
+        *,
+        become: bool,
+        emit: Emit,
+        package: Path = PACKAGE,
+    ) -> Agent:
+        """Starts the agent, as root where ``become``, and waits for its facts.
+
+        Raises SudoUnavailable, Unfit, RemoteError (it does not start) or ConnectionFailed.
+        """
+        program = zipapp.program(package, question)
+        agent = cls(connection, connection.create_session(), emit)
+        try:
+            agent._begin(program, become)
+        except BaseException:
+            agent.channel.close()
+            raise
+        return agent
+
+    def request(self, step: Step, blobs: Sequence[Blob] = ()) -> Json:
+        """Has a Step done; sends the announced bytes of ``blobs`` behind it. Returns its result.
+
+        Events are emitted as they come. Raises RemoteError when the Step fails, ConnectionFailed when the host is lost.
+        """
+        sender = self._send(step, blobs)
+        try:
+            return self._answer()
+        except KeyboardInterrupt:
+            self._cancel(sender)
+            raise
+        except HostoutError as error:
+            if sender.failure is None:
+                raise
+            raise sender.failure from error
+
+    def close(self) -> None:
+        """Ends the agent."""
+        if self._sender is not None and self._sender.is_alive():
+            self.channel.close()
+            return
+        with contextlib.suppress(OSError, EOFError, SSHException):  # it is gone already
+            self.channel.shutdown_write()
+            self.channel.settimeout(FAREWELL)
+            while self.channel.recv(BLOCK):
+                pass
+        self.channel.close()
+
+    # -- starting
+
+    def _begin(self, program: zipapp.Program, become: bool) -> None:
+        token = new_token()
+        argv = as_user("root", token, program.argv) if become else list(program.argv)
+        with self.connection.alive():
+            self.channel.exec_command(quoting.join(argv))
+        if become:
+            out, err = self.connection.become(self.channel, token)
+            self._early = [(OUT, out), ("err", err)]
+        for message in self._messages(limit=self.connection.around.limits.start, later=program.later):
+            if self._is_first(message):
+                return
+        raise self._ended()
+
+    def _is_first(self, message: Json) -> bool:
+        """Whether the agent is ready; what a login shell prints before is not for us."""
+        kind = message["event"]
+        if kind == "unfit":
+            raise self._unfit(message)
+        if kind == protocol.FAILED:
+            self._result(message)
+        if kind == protocol.READY:
+            self.facts, self.ready = Facts(message["facts"]), True
+        return self.ready
+
+    def _unfit(self, message: Json) -> Unfit:
+        wanted = ".".join(map(str, zipapp.OLDEST))
+        found = str(message.get("found", ""))
+        text = (
+            f"the Python there is {found}, {wanted} is needed" if found else f"there is no Python ({wanted} is needed)"
+        )
+        return Unfit(text, str(message["reason"]), found, host=self.connection.part)
+
+    # -- hearing
+
+    def _messages(self, limit: float | None = None, later: bytes = b"") -> Iterator[Json]:
+        """The messages of the agent until it ends. ``later`` is sent when the loader asks for it."""
+        try:
+            for line in self._lines(limit):
+                if later and line.strip() == zipapp.SEND.encode():
+                    self.channel.sendall(later)
+                elif (message := _message(line)) is not None:
+                    yield message
+                elif self.ready:
+                    self.emit(Event("out", line.decode("utf-8", "replace"), self.connection.label))
+        except TimeoutError:
+            raise self._error(f"nothing was heard of the agent for {limit:.0f} s") from None
+        except (OSError, EOFError, SSHException) as error:
+            raise self.connection.lost() from error
+
+    def _lines(self, limit: float | None) -> Iterator[bytes]:
+        # what came behind the answer to the last request waits here
+        while self._waiting:
+            yield self._waiting.popleft()
+        for stream, data in self._pieces(limit):
+            if stream == OUT:
+                *whole, self._rest = (self._rest + data).split(b"\n")
+                self._waiting.extend(whole)
+            else:
+                self._stderr = [*self._stderr, data][-KEPT_PIECES:]
+            if len(self._rest) > LONGEST_LINE:
+                raise self._error("the agent sent a line without end")
+            while self._waiting:
+                yield self._waiting.popleft()
+
+    def _pieces(self, limit: float | None) -> Iterator[tuple[str, bytes]]:
+        while self._early:
+            yield self._early.pop(0)
+        yield from pieces(self.channel, limit)
+
+    def _emit(self, message: Json) -> None:
+        kind = KINDS.get(message["event"])
+        if kind is not None:
+            self.emit(Event(kind, str(message.get("text", "")), self.connection.label))
+
+    def _result(self, message: Json) -> Json:
+        if message["event"] == protocol.DONE:
+            return message.get("result", {})
+        raise RemoteError(
+            str(message.get("message", "failed")),
+            host=self.connection.part,
+            command=str(message.get("command") or ""),
+            tail=[str(line) for line in message.get("tail") or ()],
+            log=str(message.get("log") or ""),
+        )
+
+    # -- sending
+
+    def _send(self, step: Step, blobs: Sequence[Blob]) -> _Sender:
+        """Begins to send beside the reading, so that neither side waits for the other."""
+        if self._sender is not None:
+            # the agent passes over what a failed request still had to send, but has to get it
+            self._sender.join()
+        self._number += 1
+        request = protocol.encode({"id": self._number, "do": step.do, "args": dict(step.args)})
+        self._sender = _Sender(self.channel, request, blobs, step.args.get("blobs", ()))
+        self._sender.start()
+        return self._sender
+
+    def _answer(self, limit: float | None = None) -> Json:
+        for message in self._messages(limit):
+            if message["event"] in (protocol.DONE, protocol.FAILED):
+                if message.get("id") in (self._number, None):
+                    return self._result(message)
+            else:
+                self._emit(message)
+        raise self._ended()
+
+    def _cancel(self, sender: _Sender) -> None:
+        """The user wants no more: a build or command there is ended, and what it says last is shown."""
+        if sender.is_alive():
+            return
+        with contextlib.suppress(HostoutError, OSError, EOFError, SSHException):  # it ends one way or the other
+            self.channel.sendall(protocol.encode({"do": protocol.CANCEL}))
+            self._answer(FAREWELL)
+
+    # -- ending
+
+    def _ended(self) -> Exception:
+        """Why the agent ended before it was to."""
+        if not self.connection.is_connected:
+            return self.connection.lost()
+        code = status(self.channel)
+        how = "by a signal" if code == -1 else f"with status {code}"
+        return self._error(f"the agent ended {how}" if self.ready else f"the agent did not start: it ended {how}")
+
+    def _error(self, text: str) -> RemoteError:
+        tail = b"".join(self._stderr).decode("utf-8", "replace").splitlines()[-TAIL:]
+        return RemoteError(text, host=self.connection.part, tail=tail)
+
+
+class _Sender(threading.Thread):
+    """Sends a request and the bytes behind it. ``failure`` is what went wrong on this side of the wire."""
+
+    def __init__(
+        self, channel: paramiko.Channel, request: bytes, blobs: Sequence[Blob], announced: Sequence[Json]
+    ) -> None:
+        super().__init__(daemon=True, name="hostout-sender")
+        self.channel = channel
+        self.request = request
+        self.blobs = tuple(zip(blobs, announced, strict=True)) if blobs else ()
+        self.failure: RemoteError | None = None
+
+    def run(self) -> None:
+        try:
+            self.channel.sendall(self.request)
+            for blob, announcement in self.blobs:
+                self._send(blob, int(announcement.get("offset", 0)))
+        except (EOFError, SSHException):
+            # the connection: whoever reads notices
+            return
+        except OSError as error:
+            if error.filename is not None:
+                self._fail(f"{error.filename}: {error.strerror}")
+
+    def _send(self, blob: Blob, offset: int) -> None:
+        due = blob.size - offset
+        for block in _blocks(blob, offset):
+            if len(block) > due:
+                self._fail(f"{blob.path} grew while it was sent")
+                return
+            self.channel.sendall(block)
+            due -= len(block)
+        if due:
+            self._fail(f"{blob.path} shrank while it was sent")
+
+    def _fail(self, why: str) -> None:
+        """What the host waits for will not come: the channel is of no use any more."""
+        self.failure = RemoteError(f"upload: {why}")
+        self.channel.close()
+
+
+def _blocks(blob: Blob, offset: int) -> Iterator[bytes]:
+    if not blob.path:
+        yield from (blob.content[at : at + BLOCK] for at in range(offset, len(blob.content), BLOCK))
+        return
+    with Path(blob.path).open("rb") as file:
+        file.seek(offset)
+        while block := file.read(BLOCK):
+            yield block
+
+
+def _message(line: bytes) -> Json | None:
+    """The message of a line; ``None`` for anything else."""
+    if not line.lstrip().startswith(b"{"):
+        return None
+    with contextlib.suppress(ValueError):
+        message = json.loads(line)
+        if isinstance(message, dict) and isinstance(message.get("event"), str):
+            return message
+    return None

@@ -1,0 +1,148 @@
+"""Passwords and passphrases: from the options, the environment, or a person; asked for once.
+
+What does not belong here: using them (``login``, ``sudo``).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import paramiko
+
+from hostout.errors import ConfigurationError
+from hostout.model import Host, Secret
+
+TRIES = 3
+VARIABLE = "HOSTOUT_PASSWORD"
+
+
+class Asker(Protocol):
+    """A person at a terminal; every answer is ``None`` where there is none."""
+
+    def secret(self, prompt: str) -> str | None:
+        """What is typed unseen."""
+
+    def line(self, prompt: str) -> str | None:
+        """What is typed."""
+
+    def confirm(self, question: str) -> bool | None:
+        """Yes or no."""
+
+
+class Nobody:
+    """The Asker where there is no terminal."""
+
+    def secret(self, prompt: str) -> str | None:
+        return None
+
+    def line(self, prompt: str) -> str | None:
+        return None
+
+    def confirm(self, question: str) -> bool | None:
+        return None
+
+
+def _ignore(secret: Secret) -> None:
+    """Nobody has to know the secret."""
+
+
+class PasswordCache:
+    """What was asked for in this run, shared by all its hosts: passwords by user, unlocked keys by path.
+
+    ``register`` is told every password that is learnt, so that it never gets printed.
+    """
+
+    def __init__(self, register: Callable[[Secret], None] = _ignore) -> None:
+        self.register = register
+        self.keys: dict[str, paramiko.PKey] = {}
+        self.asking = threading.RLock()
+        self._by_user: dict[str, Secret] = {}
+        self._by_command: dict[str, Secret] = {}
+
+    def of(self, user: str) -> Secret | None:
+        """The password that worked for this user, on whichever host."""
+        return self._by_user.get(user)
+
+    def worked(self, user: str, password: Secret) -> None:
+        """The password of a user is known from now on."""
+        self._by_user[user] = password
+
+    def of_command(self, command: str) -> Secret:
+        """What a ``password-command`` prints, run once. Raises ConfigurationError when it fails."""
+        with self.asking:
+            if command not in self._by_command:
+                self._by_command[command] = self.learn(_first_line(command))
+            return self._by_command[command]
+
+    def learn(self, value: str) -> Secret:
+        """The value as a Secret that ``register`` knows."""
+        secret = Secret(value)
+        self.register(secret)
+        return secret
+
+
+def _first_line(command: str) -> str:
+    done = subprocess.run(["/bin/sh", "-c", command], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise ConfigurationError(f"password-command: '{command}' failed with status {done.returncode}")
+    return (done.stdout.splitlines() or [""])[0]
+
+
+class Passwords:
+    """The passwords to try for one user of one host, best first.
+
+    ``host`` is the part whose options count; ``None`` for a jump host, which has none.
+    """
+
+    def __init__(self, user: str, host: Host | None, ask: Asker, cache: PasswordCache) -> None:
+        self.user = user
+        self.host = host
+        self.ask = ask
+        self.cache = cache
+
+    def candidates(self, prompt: str) -> Iterator[Secret]:
+        """One after the other, as long as none was right; people are asked three times, where there is a terminal.
+
+        The caller says ``worked`` of the one that was right.
+        """
+        tried: list[str] = []
+        for find in (self._configured, self._cached):
+            if (password := find()) is not None and password.reveal() not in tried:
+                tried.append(password.reveal())
+                yield password
+        yield from self._asked(prompt, tried)
+
+    def _cached(self) -> Secret | None:
+        return self.cache.of(self.user)
+
+    def _configured(self) -> Secret | None:
+        if self.host and (password := self.host.secrets.get("password")):
+            return password
+        if self.host and self.host.password_command:
+            return self.cache.of_command(self.host.password_command)
+        if value := os.environ.get(VARIABLE):
+            return self.cache.learn(value)
+        return None
+
+    def _asked(self, prompt: str, tried: list[str]) -> Iterator[Secret]:
+        for _ in range(TRIES):
+            # whoever asked first has it for all
+            with self.cache.asking:
+                known = self._cached()
+                if known is not None and known.reveal() not in tried:
+                    password = known
+                else:
+                    answer = self.ask.secret(prompt)
+                    if answer is None:
+                        return
+                    password = self.cache.learn(answer)
+                tried.append(password.reveal())
+                yield password
+
+    def worked(self, password: Secret) -> None:
+        """This one was right."""
+        self.cache.worked(self.user, password)

@@ -1,0 +1,150 @@
+"""What OpenSSH's configuration says about a host: ``~/.ssh/config`` first, then ``/etc/ssh/ssh_config``.
+
+``ssh_config(5)`` is the source; paramiko parses, ``Include`` is followed here. Options of the host part come before
+everything in those files. What does not belong here: connecting.
+"""
+
+from __future__ import annotations
+
+import getpass
+import glob
+import io
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import paramiko
+from paramiko.ssh_exception import ConfigParseError, SSHException
+
+from hostout.errors import ConfigurationError
+
+SYSTEM = Path("/etc/ssh/ssh_config")
+DEEPEST_INCLUDE = 16
+USER_KNOWN_HOSTS = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
+GLOBAL_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where and as whom to connect. ``alias`` is what the user wrote, ``hostname`` what to resolve."""
+
+    alias: str
+    hostname: str
+    port: int
+    user: str
+    identity_files: tuple[str, ...] = ()
+    identities_only: bool = False
+    proxy_jump: tuple[str, ...] = ()
+    proxy_command: str | None = None
+    host_key_alias: str | None = None
+    user_known_hosts: tuple[str, ...] = ()
+    global_known_hosts: tuple[str, ...] = ()
+    strict: bool = False
+    hash_known_hosts: bool = False
+    connect_timeout: float | None = None
+
+    @property
+    def place(self) -> str:
+        """``name, port 22`` for messages, with the address that the alias stands for."""
+        return f"{self.hostname}, port {self.port}"
+
+    @property
+    def known_as(self) -> str:
+        """The name in ``known_hosts`` files."""
+        if self.host_key_alias:
+            return self.host_key_alias.lower()
+        name = self.hostname.lower()
+        return name if self.port == 22 else f"[{name}]:{self.port}"
+
+
+def load(address: str, port: int | None = None, user: str | None = None) -> paramiko.SSHConfig:
+    """The configuration as it holds for one host, whose port and user may be given. Raises ConfigurationError."""
+    given = [f"Host {address}"]
+    given += [f"Port {port}"] if port else []
+    given += [f"User {user}"] if user else []
+    config = paramiko.SSHConfig()
+    config.parse(io.StringIO("\n".join(given)))
+    for file, base in ((_home() / ".ssh" / "config", _home() / ".ssh"), (SYSTEM, SYSTEM.parent)):
+        _parse(config, file, base)
+    return config
+
+
+def _home() -> Path:
+    return Path("~").expanduser()
+
+
+def _parse(config: paramiko.SSHConfig, file: Path, base: Path) -> None:
+    try:
+        config.parse(io.StringIO("\n".join(_lines(file, base, "Host *", 0))))
+    except ConfigParseError as error:
+        raise ConfigurationError(f"{file}: {error}") from error
+
+
+def _lines(file: Path, base: Path, block: str, depth: int) -> Iterator[str]:
+    """The lines of a file with those it includes; after an included file the block that includes it goes on."""
+    if depth > DEEPEST_INCLUDE or not file.is_file():
+        return
+    for line in _text(file).splitlines():
+        word, value = _keyword(line)
+        if word == "include":
+            for included in _included(value, base):
+                yield from _lines(included, base, block, depth + 1)
+                yield block
+            continue
+        if word in ("host", "match"):
+            block = line
+        yield line
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except PermissionError as error:
+        raise ConfigurationError(f"{file}: {error.strerror}") from error
+
+
+def _keyword(line: str) -> tuple[str, str]:
+    word, _, value = line.strip().replace("=", " ", 1).partition(" ")
+    return word.lower(), value.strip()
+
+
+def _included(value: str, base: Path) -> Iterator[Path]:
+    for pattern in shlex.split(value):
+        full = base / Path(pattern).expanduser()
+        yield from (Path(found) for found in sorted(glob.glob(str(full))))  # noqa: PTH207 - an absolute pattern
+
+
+def target(config: paramiko.SSHConfig, address: str) -> Target:
+    """What the configuration says about ``address``. Raises ConfigurationError for a value that makes no sense."""
+    try:
+        found = config.lookup(address)
+        port = int(found.get("port", 22))
+        connect_timeout = float(found["connecttimeout"]) if "connecttimeout" in found else None
+    except (ValueError, SSHException) as error:
+        raise ConfigurationError(f"ssh configuration of {address}: {error}") from error
+    jump = found.get("proxyjump", "none")
+    return Target(
+        alias=address,
+        hostname=found.get("hostname", address),
+        port=port,
+        user=found.get("user") or getpass.getuser(),
+        identity_files=tuple(str(Path(f).expanduser()) for f in found.get("identityfile", []) if f != "none"),
+        identities_only=_yes(found.get("identitiesonly")),
+        proxy_jump=() if jump.lower() == "none" else tuple(hop.strip() for hop in jump.split(",")),
+        proxy_command=found.get("proxycommand"),
+        host_key_alias=found.get("hostkeyalias"),
+        user_known_hosts=_files(found.get("userknownhostsfile", USER_KNOWN_HOSTS)),
+        global_known_hosts=_files(found.get("globalknownhostsfile", GLOBAL_KNOWN_HOSTS)),
+        strict=_yes(found.get("stricthostkeychecking")),
+        hash_known_hosts=_yes(found.get("hashknownhosts")),
+        connect_timeout=connect_timeout,
+    )
+
+
+def _yes(value: str | None) -> bool:
+    return (value or "no").lower() in ("yes", "true")
+
+
+def _files(value: str) -> tuple[str, ...]:
+    return tuple(str(Path(word).expanduser()) for word in shlex.split(value) if word.lower() != "none")

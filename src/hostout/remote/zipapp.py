@@ -1,0 +1,109 @@
+"""The program that travels to a host: the agent's package as a zip made in memory, the shell line that starts it.
+
+Pure but for reading the package's files; the same files give the same bytes. What does not belong here: talking to
+what was started (``agent``).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostout.model import Json
+
+INSIDE = "hostout_agent"
+OLDEST = (3, 9)
+PYTHONS = ("python3", *(f"python3.{minor}" for minor in range(14, OLDEST[1] - 1, -1)))
+
+LONGEST_COMMAND = 100_000
+"""Characters of a command line that every host takes (Linux: 128 KiB for one argument); more goes by standard input."""
+
+MAIN = (
+    "import sys\n"
+    f"from {INSIDE}.serve import main\n"
+    "with open(sys.argv[1]) as question:\n"
+    "    text = question.read()\n"
+    "sys.exit(main(text))\n"
+)
+
+SEND = "hostout: send"
+"""What the loader says when it wants the program by standard input."""
+
+LOADER = (
+    "import base64,os,sys,zlib;"
+    "n=int(sys.argv[2]);"
+    f"d=sys.argv[1] or (os.write(1,b'{SEND}\\n'),sys.stdin.read(n))[1];"
+    "d=zlib.decompress(base64.b64decode(d));"
+    "k=int.from_bytes(d[:4],'big');"
+    "z=os.memfd_create('hostout',0);"
+    "q=os.memfd_create('question',0);"
+    "os.write(z,d[4:4+k]);"
+    "os.write(q,d[4+k:]);"
+    "p='/proc/self/fd/%d';"
+    "os.execv(sys.executable,[sys.executable,'-I','-S','-B',p%z,p%q])"
+)
+"""Puts program and question into memory files and becomes that program, so that the process list shows neither."""
+
+START = (
+    "echo; l=$1; shift; f=; for p in " + " ".join(PYTHONS) + "; do "
+    'command -v "$p" >/dev/null 2>&1 || continue; '
+    'v=$("$p" -I -S -c "import sys; print(\'%d.%d.%d\' % sys.version_info[:3]); '
+    f'sys.exit(sys.version_info < {OLDEST})" 2>/dev/null) && exec "$p" -I -S -c "$l" "$@"; '
+    "f=${f:-$v}; done; "
+    'if [ -n "$f" ]; then r=old-python; else r=no-python; fi; '
+    """printf '{"event":"unfit","reason":"%s","found":"%s"}\\n' "$r" "$f\""""
+)
+"""Finds a Python that is new enough and runs the loader ``$1`` in it; says so in one JSON line where there is none.
+
+The empty line before all ends whatever a login shell has said.
+"""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is sent: ``argv`` starts it, ``later`` follows on standard input when it asks (empty, as a rule)."""
+
+    argv: tuple[str, ...]
+    later: bytes
+
+
+def program(package: Path, question: Mapping[str, Json]) -> Program:
+    """The agent in ``package`` with its question."""
+    payload = _payload(zipped(package), json.dumps(question, separators=(",", ":")).encode())
+    start = ("sh", "-c", START, "hostout", LOADER)
+    if len(payload) + len(LOADER) + len(START) <= LONGEST_COMMAND:
+        return Program((*start, payload, "0"), b"")
+    return Program((*start, "", str(len(payload))), payload.encode())
+
+
+def _payload(archive: bytes, question: bytes) -> str:
+    # not compressed in the zip but as one: smaller to send and quicker to import
+    asked = base64.b64encode(question)
+    return base64.b64encode(zlib.compress(len(archive).to_bytes(4, "big") + archive + asked, 9)).decode()
+
+
+def zipped(package: Path) -> bytes:
+    """A zip of the package's Python files, the same bytes for the same files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(_entry("__main__.py"), MAIN)
+        for name, content in _files(package):
+            archive.writestr(_entry(f"{INSIDE}/{name}"), content)
+    return buffer.getvalue()
+
+
+def _files(package: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(package.rglob("*.py")):
+        yield path.relative_to(package).as_posix(), path.read_bytes()
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    entry.external_attr = 0o644 << 16
+    return entry

@@ -1,0 +1,299 @@
+"""The near side of the agent, against a small agent that does what the test wants of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from listening import QUICK, Heard, LogIn
+
+from hostout.errors import ConnectionFailed, RemoteError
+from hostout.model import Event, Step
+from hostout.remote import zipapp
+from hostout.remote.agent import Agent, Unfit
+from hostout.remote.connection import Connection
+from hostout.testing import EmbeddedHost
+
+SERVE = '''
+import base64, hashlib, json, os, sys, time
+from .words import READY
+
+def say(**message):
+    sys.stdout.write(json.dumps(message) + "\\n")
+    sys.stdout.flush()
+
+def main(question):
+    question = json.loads(base64.b64decode(question))
+    if question.get("die"):
+        sys.exit("Traceback: it hurts")
+    with open("/proc/self/cmdline") as file:
+        argv = file.read().split("\\0")
+    say(event=READY, facts={"question": question, "argv": argv, "root": os.environ.get("IS_ROOT", "")})
+    source = sys.stdin.buffer
+    for line in source:
+        request = json.loads(line)
+        number, args = request["id"], request["args"]
+        if request["do"] == "talk":
+            say(event="run", text="a command")
+            for n in range(args["lines"]):
+                say(event="out", text="line %d" % n)
+            say(event="note", text="noted"); say(event="warning", text="look"); say(event="unheard-of", text="x")
+            say(event="done", id=number, result={"n": 1})
+        elif request["do"] == "receive":
+            sums = []
+            for blob in args["blobs"]:
+                data = source.read(blob["size"] - blob["offset"])
+                sums.append(hashlib.sha256(data).hexdigest())
+                say(event="out", text="got %s" % blob["name"])
+            say(event="done", id=number, result={"sums": sums})
+        elif request["do"] == "refuse":
+            say(event="failed", id=number, message="no room", command="cp", tail=["a", "b"], log="/log", status=1)
+            source.read(sum(blob["size"] - blob["offset"] for blob in args["blobs"]))
+        elif request["do"] == "sleep":
+            time.sleep(args["seconds"])
+            say(event="done", id=number, result={})
+        elif request["do"] == "crash":
+            sys.stderr.write("something broke\\n")
+            os._exit(9)
+'''
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """A blob for the wire."""
+
+    name: str
+    content: bytes = b""
+    path: str = ""
+    size: int = 0
+
+    def announced(self, offset: int = 0) -> dict[str, Any]:
+        return {"name": self.name, "size": self.size, "offset": offset, "sha256": "", "to": "dist"}
+
+
+def blob(name: str, content: bytes) -> Bytes:
+    return Bytes(name, content, size=len(content))
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    folder = tmp_path / "package"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "words.py").write_text("READY = 'ready'\n")
+    (folder / "serve.py").write_text(SERVE)
+    return folder
+
+
+def start(connection: Connection, package: Path, heard: Heard, question: object = None, become: bool = False) -> Agent:
+    return Agent.start(connection, {"x": question}, become=become, emit=heard, package=package)
+
+
+def test_the_agent_gets_its_question_and_gives_facts(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    agent = start(log_in(server), package, heard, "ü")
+    assert agent.facts["question"] == {"x": "ü"}
+    assert len(server.commands) == 1
+    agent.close()
+
+
+def test_the_process_list_shows_neither_program_nor_question(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    agent = start(log_in(server), package, heard)
+    assert len(" ".join(agent.facts["argv"])) < 200
+    agent.close()
+
+
+def test_a_long_question_goes_by_standard_input(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    question = os.urandom(150_000).hex()
+    agent = start(log_in(server), package, heard, question)
+    assert agent.facts["question"]["x"] == question
+    assert len(server.commands[0]) < 100_000
+    assert agent.request(Step("talk", "", {"lines": 0})) == {"n": 1}
+    agent.close()
+
+
+def test_events_come_in_their_order(server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard) -> None:
+    agent = start(log_in(server), package, heard)
+    assert agent.request(Step("talk", "", {"lines": 2})) == {"n": 1}
+    label = "127.0.0.1"
+    assert heard == [
+        Event("run", "a command", label),
+        Event("out", "line 0", label),
+        Event("out", "line 1", label),
+        Event("hostout", "noted", label),
+        Event("warning", "look", label),
+    ]
+    agent.close()
+
+
+def test_many_lines_come_quickly(server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard) -> None:
+    agent = start(log_in(server), package, heard)
+    began = time.monotonic()
+    agent.request(Step("talk", "", {"lines": 100_000}))
+    assert len(heard.lines("out")) == 100_000
+    assert time.monotonic() - began < 20
+    agent.close()
+
+
+def test_files_arrive_as_they_are(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard, tmp_path: Path
+) -> None:
+    big = os.urandom(1 << 20) * 8
+    (tmp_path / "big").write_bytes(big)
+    sent = [blob("small", b"abc"), Bytes("big", path=str(tmp_path / "big"), size=len(big)), blob("empty", b"")]
+    agent = start(log_in(server), package, heard)
+    args = {"blobs": [sent[0].announced(1), sent[1].announced(), sent[2].announced()]}
+    result = agent.request(Step("receive", "", args), sent)
+    assert result["sums"] == [hashlib.sha256(data).hexdigest() for data in (b"bc", big, b"")]
+    assert heard.lines("out") == ["got small", "got big", "got empty"]
+    assert agent.request(Step("talk", "", {"lines": 0})) == {"n": 1}
+    agent.close()
+
+
+def test_a_refused_upload_is_an_error_and_the_next_request_is_understood(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    sent = [blob("big", os.urandom(1 << 20) * 6)]
+    agent = start(log_in(server), package, heard)
+    with pytest.raises(RemoteError, match="no room") as caught:
+        agent.request(Step("refuse", "", {"blobs": [sent[0].announced()]}), sent)
+    assert (caught.value.command, caught.value.tail, caught.value.log) == ("cp", ("a", "b"), "/log")
+    assert caught.value.host == "host1"
+    assert agent.request(Step("talk", "", {"lines": 0})) == {"n": 1}
+    agent.close()
+
+
+def test_a_local_file_that_vanished_is_named(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard, tmp_path: Path
+) -> None:
+    gone = Bytes("gone", path=str(tmp_path / "gone"), size=10)
+    agent = start(log_in(server), package, heard)
+    with pytest.raises(RemoteError, match=f"upload: {tmp_path / 'gone'}: No such file"):
+        agent.request(Step("receive", "", {"blobs": [gone.announced()]}), [gone])
+
+
+def test_a_local_file_that_shrank_is_named(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard, tmp_path: Path
+) -> None:
+    (tmp_path / "small").write_bytes(b"x")
+    small = Bytes("small", path=str(tmp_path / "small"), size=10)
+    agent = start(log_in(server), package, heard)
+    with pytest.raises(RemoteError, match="shrank while it was sent"):
+        agent.request(Step("receive", "", {"blobs": [small.announced()]}), [small])
+
+
+def test_what_the_login_shell_says_first_is_passed_over(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    server.noise = 'Welcome!\n{"event": 1}\n{ not json\nno end of line'
+    agent = start(log_in(server), package, heard)
+    assert agent.facts["question"] == {"x": None}
+    assert not heard
+    agent.close()
+
+
+def test_an_agent_that_dies_at_its_start_shows_why(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    connection = log_in(server)
+    with pytest.raises(RemoteError, match="the agent did not start: it ended with status 1") as caught:
+        Agent.start(connection, {"die": True}, become=False, emit=heard, package=package)
+    assert "it hurts" in caught.value.tail[-1]
+
+
+def test_an_agent_that_dies_later_shows_why(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    agent = start(log_in(server), package, heard)
+    with pytest.raises(RemoteError, match="the agent ended with status 9") as caught:
+        agent.request(Step("crash", ""))
+    assert caught.value.tail == ("something broke",)
+
+
+@pytest.mark.parametrize(("version", "reason"), [("", "no-python"), ("3.7.3", "old-python")])
+def test_a_host_without_a_fit_python_says_so(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard, version: str, reason: str
+) -> None:
+    for name in ("sh", "printf"):
+        (server.bin / name).write_text(f'#!/bin/sh\nexec /bin/{name} "$@"\n')
+        (server.bin / name).chmod(0o755)
+    if version:
+        (server.bin / "python3").write_text(f"#!/bin/sh\necho {version}; exit 1\n")
+        (server.bin / "python3").chmod(0o755)
+    server.environment["PATH"] = str(server.bin)
+    with pytest.raises(Unfit) as caught:
+        start(log_in(server), package, heard)
+    assert (caught.value.reason, caught.value.found, caught.value.host) == (reason, version, "host1")
+    assert "3.9" in caught.value.message
+
+
+def test_a_newer_python_beside_an_old_one_is_found(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    (server.bin / "python3").write_text("#!/bin/sh\necho 3.7.3; exit 1\n")
+    (server.bin / "python3").chmod(0o755)
+    (server.bin / "python3.12").symlink_to(Path(sys.executable).resolve())
+    agent = start(log_in(server), package, heard)
+    assert agent.facts["argv"][0].endswith("python3.12") or agent.facts["argv"][0]
+    agent.close()
+
+
+def test_a_connection_that_drops_during_an_upload_is_one_line(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    sent = [blob("big", os.urandom(1 << 20) * 6)]
+    agent = start(log_in(server), package, heard)
+    server.drop_after(2_000_000)
+    with pytest.raises(ConnectionFailed, match="the connection was lost") as caught:
+        agent.request(Step("receive", "", {"blobs": [sent[0].announced()]}), sent)
+    assert caught.value.host == "host1"
+
+
+def test_a_host_that_goes_silent_during_a_build_is_noticed(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    agent = start(log_in(server), package, heard)
+    threading.Timer(0.2, server.freeze).start()
+    began = time.monotonic()
+    with pytest.raises(ConnectionFailed, match="does not answer any more"):
+        agent.request(Step("sleep", "", {"seconds": 60}))
+    assert time.monotonic() - began < 10
+
+
+def test_an_agent_that_never_starts_is_given_up(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    (package / "serve.py").write_text("import time\ndef main(question):\n    time.sleep(60)\n")
+    with pytest.raises(RemoteError, match="nothing was heard of the agent for 1 s"):
+        start(log_in(server, limits=replace(QUICK, start=1)), package, heard)
+
+
+def test_the_program_is_the_same_bytes_every_time(package: Path, tmp_path: Path) -> None:
+    first = zipapp.program(package, {"a": 1})
+    for path in package.iterdir():
+        os.utime(path, (0, 0))
+    (package / "words.pyc").write_bytes(b"")
+    assert zipapp.program(package, {"a": 1}) == first
+
+
+def test_no_request_is_mistaken_for_an_answer(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    agent = start(log_in(server), package, heard)
+    for lines in (0, 3, 0):
+        assert agent.request(Step("talk", "", {"lines": lines})) == {"n": 1}
+    assert json.dumps(heard.lines("out")) == '["line 0", "line 1", "line 2"]'
+    agent.close()
