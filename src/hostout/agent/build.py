@@ -1,0 +1,65 @@
+"""Building a release in its folder: ``build-commands`` as root, then buildout as the owner of the code.
+
+Buildout runs without index, with nothing of anybody's configuration (``-U``, ``BUILDOUT_HOME`` to nowhere).
+What does not belong here: stopping or starting anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import layout, release, steps
+from .failure import Failed, is_full
+from .protocol import BUILT, STAGING
+from .release import Release
+from .session import Session
+from .site import Site
+from .steps import Runner
+
+
+def build(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The action; what is built stays ``staging`` until all of it is."""
+    staged = release.find(session.site, str(args["name"]))
+    if staged.state not in (STAGING, BUILT):
+        raise Failed(f"release {staged.name} is {staged.state}: only a new one is built")
+    log = session.site.log(staged.name)
+    runner = Runner(session, log, session.site.path, cancellable=True)
+    runner.all(steps.as_root(args.get("commands", ())), "build-command")
+    _buildout(session, runner.at(staged.folder), staged, args)
+    layout.settle_var(session)
+    staged.changed(state=BUILT)
+    return {"state": BUILT, "log": str(log)}
+
+
+def _buildout(session: Session, runner: Runner, staged: Release, args: Mapping[str, Any]) -> None:
+    options = [
+        "-U",
+        "-N",
+        "-c",
+        str(args.get("config") or staged.record["config"]),
+        *map(str, args.get("arguments", ())),
+    ]
+    script = staged.folder / "bin" / "buildout"
+    try:
+        runner.program([str(script), *options], session.buildout, _hermetic(session.site), _shown(options))
+    except Failed as failure:
+        if is_full(staged.folder) or is_full(session.site.cache):
+            raise failure.but(f"{failure.message}: the disk is full") from failure
+        raise
+
+
+def _shown(options: list[str]) -> str:
+    return " ".join(["bin/buildout", *options])
+
+
+def _hermetic(site: Site) -> dict[str, str]:
+    """Pip, where a recipe calls it, sees the cache and nothing else."""
+    return {
+        "BUILDOUT_HOME": "/nonexistent",
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(site.dist),
+        "PIP_CONFIG_FILE": "/dev/null",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_CACHE_DIR": "1",
+    }

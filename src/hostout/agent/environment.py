@@ -1,0 +1,131 @@
+"""The virtual environment that zc.buildout itself runs in: made from shipped wheels, without pip and without network.
+
+The layout is that of PEP 405; wheels are unpacked as the binary distribution format says, scripts aside.
+What does not belong here: eggs of the application.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from . import durable
+from .failure import Failed, storage
+from .people import acting_as
+from .session import Session
+from .site import Site
+
+_ROOTS = ("purelib", "platlib")
+
+
+def exists(site: Site, key: str) -> bool:
+    """Whether that environment is complete (it is renamed into place) and its Python still there."""
+    return site.python(key).exists()
+
+
+def make(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The action ``environment``: does nothing where it exists."""
+    site, key = session.site, str(args["key"])
+    if durable.outside(key) or "/" in key or key.startswith("."):
+        raise Failed(f"not the key of an environment: {key!r}")
+    if not exists(site, key):
+        with acting_as(session.buildout):
+            _make(site, key, [site.dist / name for name in args["wheels"]])
+    return {"python": str(site.python(key))}
+
+
+def script(python: Path, module: str, function: str) -> bytes:
+    """A script that calls ``module.function`` under that interpreter, apart from anything the caller's shell sets."""
+    return (
+        f"{_interpreter(python)}"
+        f"import sys\n\nimport {module}\n\nif __name__ == '__main__':\n    sys.exit({module}.{function}())\n"
+    ).encode()
+
+
+def _interpreter(python: Path) -> str:
+    """First lines of a script; where the kernel would cut the path or stop at a blank, the shell finds it."""
+    if len(str(python)) < 120 and " " not in str(python):
+        return f"#!{python} -I\n"
+    return f"#!/bin/sh\n'''exec' \"{python}\" -I \"$0\" \"$@\"\n' '''\n"
+
+
+def _make(site: Site, key: str, wheels: Iterable[Path]) -> None:
+    work = site.environments / f".{key}.{secrets.token_hex(4)}"
+    try:
+        packages = _skeleton(work)
+        for wheel in wheels:
+            _unpack(wheel, packages)
+        # the name stands for a complete environment, also after a power failure
+        os.sync()
+        _install(work, site.environments / key)
+    except OSError as error:
+        raise storage(error, site.environments) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _skeleton(root: Path) -> Path:
+    """What ``python3 -m venv --without-pip`` makes, activation aside; gives the folder for packages."""
+    base = Path(sys.executable).resolve()
+    version = "{}.{}".format(*sys.version_info)
+    packages = root / "lib" / f"python{version}" / "site-packages"
+    packages.mkdir(parents=True)
+    (root / "bin").mkdir()
+    (root / "bin" / "python").symlink_to(base)
+    for name in ("python3", f"python{version}"):
+        (root / "bin" / name).symlink_to("python")
+    if sys.maxsize > 2**32 and sys.platform != "darwin":
+        (root / "lib64").symlink_to("lib")
+    (root / "pyvenv.cfg").write_text(
+        f"home = {base.parent}\ninclude-system-site-packages = false\nversion = {sys.version.split()[0]}\n"
+    )
+    return packages
+
+
+def _install(work: Path, target: Path) -> None:
+    """Give the environment its name; one that somebody else made meanwhile is as good, a broken one goes."""
+    if (target / "bin" / "python").exists():
+        return
+    if target.exists():
+        shutil.rmtree(target)
+    work.rename(target)
+    durable.sync_folder(target.parent)
+
+
+def _unpack(wheel: Path, packages: Path) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for member in archive.infolist():
+                _extract(archive, member, packages)
+    except FileNotFoundError:
+        raise Failed(f"{wheel} is not there: it has to be received before the environment is made") from None
+    except zipfile.BadZipFile as error:
+        raise Failed(f"{wheel} is no wheel: {error}") from error
+
+
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, packages: Path) -> None:
+    name = _installed_name(member.filename)
+    if name is None or member.is_dir():
+        return
+    if durable.outside(name):
+        raise Failed(f"{archive.filename} has a member outside of it: {member.filename}")
+    target = packages / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(member) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+        os.fchmod(file.fileno(), 0o755 if member.external_attr >> 16 & 0o111 else 0o644)
+
+
+def _installed_name(name: str) -> str | None:
+    """Where a member goes below site-packages: ``x.data/purelib/a.py`` is ``a.py``; scripts and headers go nowhere."""
+    root, _, rest = name.partition("/")
+    if not root.endswith(".data"):
+        return name
+    scheme, _, inner = rest.partition("/")
+    return inner if scheme in _ROOTS and inner else None

@@ -1,0 +1,114 @@
+"""What is here: the answer to the one question, gathered without changing anything.
+
+What does not belong here: judging it; the plan does that on the developer's machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from . import environment, layout, people, release, store
+from .failure import existing, room
+from .protocol import AGENT
+from .release import Release
+from .session import Session
+from .site import Site
+
+
+def facts(session: Session, args: Any = None) -> dict[str, Any]:
+    """The action: the same as in the first line, as of now."""
+    return {"facts": gather(session)}
+
+
+def gather(session: Session) -> dict[str, Any]:
+    """The facts, as ``protocol.py`` and the plan have them."""
+    question, site = session.question, session.site
+    owners = people.owners(question)
+    releases = release.everything(site)
+    return {
+        **_who(),
+        "python": python(),
+        "owners": owners.facts(),
+        "missing_users": list(owners.missing_users),
+        "missing_groups": list(owners.missing_groups),
+        "path": {"exists": site.path.exists(), "kind": layout.kind(site), **_place(site.path)},
+        "cache": {"directory": str(site.cache), **_place(site.cache)},
+        "releases": [one.facts() for one in releases],
+        "live": release.live_name(site),
+        "unchanged": release.unchanged(site),
+        "next": 1 + max((one.number for one in releases), default=0),
+        "have": store.distributions(site, question.get("want") or ()),
+        "blobs": _blobs(site, releases, question.get("files") or ()),
+        "partial": store.partials(site),
+        "environment": bool(question.get("environment")) and environment.exists(site, str(question["environment"])),
+    }
+
+
+def python() -> dict[str, Any]:
+    """What decides which wheels fit."""
+    return {
+        "version": "{}.{}.{}".format(*sys.version_info),
+        "implementation": sys.implementation.name,
+        "platform": sysconfig.get_platform(),
+        "libc": _libc(),
+        "executable": sys.executable,
+        "soabi": sysconfig.get_config_var("SOABI"),
+    }
+
+
+def _who() -> dict[str, Any]:
+    return {
+        "agent": AGENT,
+        "uid": os.geteuid(),
+        "user": people.agent().name,
+        "login": people.login(),
+        "hostname": os.uname().nodename,
+        "time": time.time(),
+    }
+
+
+def _place(path: Path) -> dict[str, Any]:
+    """Room, and whether the agent may write, at a path or where it would be made."""
+    there = existing(path)
+    free, inodes = room(path)
+    return {
+        "writable": there.is_dir() and os.access(there, os.W_OK | os.X_OK),
+        "free": free,
+        "inodes": inodes,
+        "device": there.stat().st_dev,
+    }
+
+
+def _blobs(site: Site, releases: list[Release], wanted: Iterable[str]) -> list[str]:
+    """Which of the wanted contents need not be sent: what a record says is verified."""
+    return [digest for digest in wanted if any(release.holds(path, digest) for path in _places(site, releases, digest))]
+
+
+def _places(site: Site, releases: list[Release], digest: str) -> list[Path]:
+    return [site.incoming / digest, *release.with_content(releases, digest)]
+
+
+def _libc() -> list[str] | None:
+    """Kind and version of the C library; None where it is neither glibc nor musl."""
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (ValueError, OSError):
+        return _musl()
+    return [name, version] if version else _musl()
+
+
+def _musl() -> list[str] | None:
+    """Its loader says the version on standard error: ``Version 1.2.3``."""
+    for loader in sorted(Path("/lib").glob("ld-musl-*.so.1")):
+        said = subprocess.run([str(loader)], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=10, check=False)
+        found = re.search(rb"Version (\d+\.\d+)", said.stderr)
+        return ["musl", found[1].decode()] if found else None
+    return None

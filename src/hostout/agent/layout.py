@@ -1,0 +1,215 @@
+"""The folders of ``path`` and of the cache: made once, with their owners and modes.
+
+What does not belong here: releases and what is in them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from . import people, release
+from .failure import Failed, storage
+from .people import Person
+from .session import Session
+from .site import Site
+
+_BUILDOUT = (".installed.cfg", ".mr.developer.cfg", "buildout.cfg", "bin", "parts", "develop-eggs", "eggs")
+# data that waits for its application, and what a file system of its own begins with
+_HARMLESS = {"var", "lost+found"}
+_OURS = ("releases", "current")
+
+
+def kind(site: Site) -> str:
+    """What ``path`` is: absent, empty, hostout (ours), buildout (a person's or an older hostout's), other."""
+    if not os.path.lexists(site.path):
+        return "absent"
+    if site.own.is_dir():
+        return "hostout"
+    if not site.path.is_dir():
+        return "other"
+    names = {entry.name for entry in site.path.iterdir()} - _HARMLESS
+    if names & set(_BUILDOUT):
+        return "buildout"
+    return "other" if names else "empty"
+
+
+def cache_folder(question: Mapping[str, Any], owner: Person | None) -> Path:
+    """The cache that the question means: below it, in a folder of the owner's, where somebody else's is there."""
+    given = question.get("cache")
+    base = Path(given) if given else Path(question["path"]).parent / "buildout-cache"
+    if owner is None:
+        return base
+    return base if _holder(base) in (None, 0, owner.uid) else base / owner.name
+
+
+def layout(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The action: makes what is missing, corrects what belongs to root and should not."""
+    site = session.site
+    found = _refuse_foreign(site)
+    effective, buildout, agent = session.effective, session.buildout, people.agent()
+    for somebody in (effective, buildout):
+        people.check_can_act_as(somebody)
+    _folder(site.path, buildout, 0o755, keep=found == "other")
+    _folder(site.own, agent, 0o755)
+    session.take_lock("layout")
+    _folder(site.jobs, agent, 0o700)
+    _folder(site.incoming, agent, 0o755)
+    _folder(site.releases, buildout, 0o755)
+    _folder(site.var, _of_var(session), 0o2775 if session.shared_by_two else 0o755)
+    for folder in (site.cache, site.downloads, site.dist, site.eggs, site.environments):
+        _folder(folder, buildout, 0o755, keep=folder == site.cache)
+    return {}
+
+
+def shared(session: Session, name: str) -> None:
+    """Make sure that what lives through releases under that name is there; a folder where it is nothing yet."""
+    path = session.site.path / name
+    if path.is_symlink() and str(path.readlink()).startswith("current/"):
+        raise Failed(f"{path} is part of the live release: move it to {path} before it can be shared")
+    if not os.path.lexists(path):
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _folder(path, _of_var(session), 0o2775 if session.shared_by_two else 0o755)
+
+
+def owners(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The action: code and cache to the buildout's owner, ``var`` and ``shared`` to who runs the application."""
+    site, live = session.site, release.live(session.site)
+    data = _group_writable if session.shared_by_two else _writable
+    for folder in (site.releases, site.downloads, site.eggs, site.environments):
+        _all(folder, session.buildout, _readable)
+    for name in ("var", *(live.shared if live else ())):
+        _all(_real(site.path / name), _of_var(session), data)
+    return {}
+
+
+def settle_var(session: Session) -> None:
+    """After a build by another than who runs the application: what it left in ``var`` is handed over."""
+    if people.is_root() and session.shared_by_two:
+        builder = session.buildout.uid
+        _all(_real(session.site.var), _of_var(session), _group_writable, lambda status: status.st_uid == builder)
+
+
+def _refuse_foreign(site: Site) -> str:
+    """The kind of ``path``, where it is one that we may lay out."""
+    found = kind(site)
+    if found == "buildout":
+        raise Failed(
+            f"{site.path} holds a buildout that this hostout did not make: nothing was touched; "
+            "choose another path, or move that buildout away"
+        )
+    if found == "other" and not site.path.is_dir():
+        raise Failed(f"{site.path} is not a folder")
+    taken = [str(site.path / name) for name in _OURS if os.path.lexists(site.path / name)]
+    if found == "other" and taken:
+        raise Failed(f"{taken[0]} is there and was not made by hostout: choose another path, or move it away")
+    return found
+
+
+def _holder(base: Path) -> int | None:
+    """Who fills a cache: the owner of its eggs, else of the cache itself; None where it is not there."""
+    for folder in (base / "eggs", base):
+        try:
+            return folder.stat().st_uid
+        except OSError:
+            continue
+    return None
+
+
+def _of_var(session: Session) -> Person:
+    """Who owns data: who runs the application, in the group of the code's owner where they are two."""
+    effective, buildout = session.effective, session.buildout
+    if not session.shared_by_two:
+        return effective
+    return Person(effective.name, effective.uid, buildout.gid, buildout.group, effective.home)
+
+
+def _folder(path: Path, owner: Person, mode: int, *, keep: bool = False) -> None:
+    """Make it, parents too (those are the agent's); one that is there and root's is handed over unless ``keep``."""
+    try:
+        if not path.exists():
+            path.mkdir(mode=0o755, parents=True)
+            people.give(path, owner)
+            path.chmod(mode)
+        elif not keep and people.is_root() and path.stat().st_uid == 0:
+            os.chown(path, owner.uid, owner.gid)
+    except OSError as error:
+        raise storage(error, path) from error
+
+
+def _all(
+    top: Path,
+    owner: Person,
+    mode: Callable[[os.stat_result], int],
+    wanted: Callable[[os.stat_result], bool] = lambda status: True,
+) -> None:
+    """Owner and mode of everything below ``top`` and of itself; never through a link, never outside."""
+    if top.is_symlink() or not top.is_dir():
+        return
+    for name, folder in _walk(top):
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if wanted(status) and not _not_theirs(name, status):
+            _set(name, folder, status, owner, mode(status))
+
+
+def _real(folder: Path) -> Path:
+    """The folder that data really lies in, where it was root or we who moved it elsewhere with a link."""
+    if folder.is_symlink() and folder.lstat().st_uid in (0, os.geteuid()):
+        return folder.resolve()
+    return folder
+
+
+def _walk(top: Path) -> Iterator[tuple[str, int]]:
+    """Every entry as (name, descriptor of its folder); ``top`` itself last."""
+    for _, folders, files, descriptor in os.fwalk(top, follow_symlinks=False):
+        for name in (*folders, *files):
+            yield name, descriptor
+    descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield ".", descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _not_theirs(name: str, status: os.stat_result) -> bool:
+    """What is never given away: the record that says what root may run, and files with a second name elsewhere."""
+    return name == release.RECORD or (stat.S_ISREG(status.st_mode) and status.st_nlink > 1)
+
+
+def _set(name: str, folder: int, status: os.stat_result, owner: Person, mode: int) -> None:
+    if people.is_root() and (status.st_uid, status.st_gid) != (owner.uid, owner.gid):
+        os.chown(name, owner.uid, owner.gid, dir_fd=folder, follow_symlinks=False)
+    elif not people.is_root() and status.st_uid != os.geteuid():
+        raise Failed(f"{name} belongs to user id {status.st_uid}: only root can change that")
+    plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+    if plain and stat.S_IMODE(status.st_mode) != mode:
+        _set_mode(name, folder, mode)
+
+
+def _set_mode(name: str, folder: int, mode: int) -> None:
+    """Through a descriptor, so that no link that came in between is followed."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    try:
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+
+
+def _readable(status: os.stat_result) -> int:
+    """Code: its owner writes, everybody reads; what could be run still can."""
+    mode = stat.S_IMODE(status.st_mode)
+    runnable = stat.S_ISDIR(status.st_mode) or mode & 0o100
+    return mode | 0o644 | (0o111 if runnable else 0)
+
+
+def _writable(status: os.stat_result) -> int:
+    """Data: its owner reads and writes; what others may do stays."""
+    return stat.S_IMODE(status.st_mode) | (0o700 if stat.S_ISDIR(status.st_mode) else 0o600)
+
+
+def _group_writable(status: os.stat_result) -> int:
+    """Data of two users: the group as well, and new files get that group."""
+    return _writable(status) | (0o2070 if stat.S_ISDIR(status.st_mode) else 0o060)

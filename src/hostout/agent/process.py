@@ -1,0 +1,198 @@
+"""Running a command of somebody: own session, scrubbed environment, output to a file that is followed line by line.
+
+The output goes to a file and not to a pipe because what a command leaves behind (a daemon) may keep it open for
+ever. What does not belong here: which commands, and what their failure means.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import people
+from .failure import Failed, storage
+from .people import Person
+from .protocol import CHUNK, TAIL
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LONGEST = 1 << 16
+_GRACE = 5.0
+
+Line = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run as whom and where; ``timeout`` in seconds (None: as long as it takes).
+
+    ``shown`` is what people read of it; ``keep`` are descriptors that it and its children inherit.
+    """
+
+    argv: tuple[str, ...]
+    shown: str
+    person: Person
+    cwd: Path
+    timeout: float | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    keep: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it ended: exit status (negative: the signal), its last lines, and what we ended it for."""
+
+    status: int
+    tail: tuple[str, ...] = ()
+    ended: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it succeeded."""
+        return self.status == 0 and not self.ended
+
+    def __str__(self) -> str:
+        return self.ended or (f"signal {-self.status}" if self.status < 0 else f"status {self.status}")
+
+
+def run(command: Command, log: Path, line: Line, cancelled: Callable[[], bool] = lambda: False) -> Outcome:
+    """Run it to its end; each line of its output is appended to ``log`` and given to ``line``.
+
+    It is ended with all it started in its session when its time is over, or when ``cancelled`` says so.
+    """
+    people.check_can_act_as(command.person)
+    try:
+        descriptor = os.open(log, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise storage(error, log) from error
+    try:
+        # so that what runs as somebody else may open /dev/stderr
+        people.give(log, command.person)
+        os.write(descriptor, f"$ {command.shown}\n".encode("utf-8", "replace"))
+        output = _Output(descriptor, line)
+        process = _start(command, descriptor)
+        ended = _follow(process, output, _deadline(command.timeout), cancelled)
+        return Outcome(process.returncode, tuple(output.tail), ended and ended.format(command.timeout))
+    finally:
+        os.close(descriptor)
+
+
+def environment(person: Person) -> dict[str, str]:
+    """All that a command sees of an environment: nothing of the caller's, of Python's or of pip's."""
+    return {
+        "PATH": _PATH,
+        "HOME": person.home,
+        "USER": person.name,
+        "LOGNAME": person.name,
+        "SHELL": "/bin/sh",
+        "LANG": "C.UTF-8",
+    }
+
+
+class _Output:
+    """The part of the log that this command writes, as lines."""
+
+    def __init__(self, descriptor: int, line: Line) -> None:
+        self.tail: deque[str] = deque(maxlen=TAIL)
+        self._descriptor = descriptor
+        self._position = os.fstat(descriptor).st_size
+        self._rest = b""
+        self._line = line
+
+    def follow(self) -> bool:
+        """Give on what is new, at most a chunk; whether there was something."""
+        size = os.fstat(self._descriptor).st_size
+        if size < self._position:
+            # a script that opens /dev/stderr with ``>`` empties the file
+            self._position = 0
+        data = os.pread(self._descriptor, min(CHUNK, size - self._position), self._position)
+        self._position += len(data)
+        self._split(data)
+        return bool(data)
+
+    def finish(self) -> None:
+        """The rest, up to what was there when the command ended: a daemon may go on writing."""
+        end = os.fstat(self._descriptor).st_size
+        while self.follow() and self._position < end:
+            pass
+        if self._rest:
+            self._say(self._rest)
+            self._rest = b""
+
+    def _split(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._say(line)
+        if len(self._rest) > _LONGEST:
+            self._say(self._rest)
+            self._rest = b""
+
+    def _say(self, raw: bytes) -> None:
+        text = raw.decode("utf-8", "replace").rstrip("\r")
+        self.tail.append(text)
+        self._line(text)
+
+
+def _start(command: Command, output: int) -> subprocess.Popen[bytes]:
+    root = people.is_root()
+    try:
+        return subprocess.Popen(
+            command.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=command.cwd,
+            env={**environment(command.person), **command.environment},
+            start_new_session=True,
+            umask=0o022,
+            pass_fds=command.keep,
+            user=command.person.uid if root else None,
+            group=command.person.gid if root else None,
+            extra_groups=command.person.groups() if root else None,
+        )
+    except OSError as error:
+        raise Failed(f"{command.argv[0]} cannot be started in {command.cwd}: {error.strerror}") from error
+
+
+def _follow(process: subprocess.Popen[bytes], output: _Output, deadline: float, cancelled: Callable[[], bool]) -> str:
+    """Wait for its end; gives why we ended it, if we did."""
+    ended = ""
+    # asked before the output is read, so that nothing written before its end is missed
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            ended = "no end within {:g} s"
+        elif cancelled():
+            ended = "cancelled"
+        if ended:
+            _end(process)
+        elif not output.follow():
+            _pause(process)
+    output.finish()
+    return ended
+
+
+def _pause(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(0.05)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the whole session: asked first, then killed."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(_GRACE)
+        except (OSError, subprocess.TimeoutExpired):
+            # gone already, or deaf to the first
+            continue
+
+
+def _deadline(timeout: float | None) -> float:
+    return float("inf") if timeout is None else time.monotonic() + timeout

@@ -1,0 +1,191 @@
+"""The wire between the developer's machine and the agent: JSON lines, and raw bytes where a request announces them.
+
+The one file that both sides read. What does not belong here: what an action does.
+
+**The question** travels with the program (base64 of a JSON object)::
+
+    {"part", "path", "cache": str|null, "effective_user": str|null, "buildout_user": str|null,
+     "buildout_group": str|null, "release": id|null, "want": [[name, version], ...], "files": [sha256, ...],
+     "environment": key|null, "client": {"user", "machine"}, "sudo": bool, "lock_wait": seconds (optional)}
+
+**The first line** that comes back is ``{"event": "ready", "facts": {...}}`` (``facts.py``), or ``failed`` with id 0.
+
+**Requests** are ``{"id": n, "do": action, "args": {...}}``, one a line. ``receive`` announces blobs, whose bytes
+(``size - offset`` of each, in their order) follow its line at once. A request ends with ``done`` or ``failed``;
+before that come any number of other events. After ``failed`` the agent drops what is left of announced bytes and
+takes the next request. ``{"do": "cancel"}`` while a build or a command runs ends that (with ``failed``).
+
+Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout", "retry", "interval", "text"}``)::
+
+    facts        {}                             -> {"facts": {...}}: asked again
+    layout       {}                             path, releases, var, .hostout and the cache, with owners and modes
+    receive      {"blobs": [{"sha256", "size", "offset", "to": "dist"|"file", "name"}]}
+    environment  {"key", "wheels": [filename]}  -> {"python": path of it}
+    stage        {"name", "record": {"id", "part", "config", "environment", "shared": [relative path],
+                  "files": [{"name", "mode", "sha256", "target"}],
+                  "dists": [{"filename", "sha256", "develop": bool}], ...}}
+                  or {"name", "again": release, "client"}: the content of that one once more
+    build        {"name", "config" (else as recorded), "arguments": [...], "commands": [line as root]}
+                                                -> {"state", "log"}
+    stop         {"commands": [line as root], "hooks": [STEP]}                      -> {"stopped": bool}
+    golive       {"name", "stopped": bool, "pre": [line], "stop": [STEP], "migrate": [line], "start": [STEP],
+                  "post": [line], "post_failure": "ignore"|"rollback", "health": [STEP],
+                  "health_check": {"check": URL or shell line, "timeout", "interval"}|null}
+                                                -> {"name", "state": "live"|"good", "before": name|null}
+    restart      {"start": [STEP]}              what ``stop`` stopped is started again
+    command      STEP with "cwd"                -> {"status": 0}
+    owners       {}                             owners and modes of path and cache, all the way down
+
+Of two that change the same ``path`` the second gets ``failed`` with who holds the lock. It is held from
+the first request that changes something until ``golive`` or ``restart`` has ended, or the agent ends.
+A client that goes away after ``stop`` and before ``golive`` leaves an agent that starts the old release again.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+AGENT = 1
+"""Version of this protocol; part of the facts."""
+
+READY, UNFIT, DONE, FAILED = "ready", "unfit", "done", "failed"
+OUT, ERR, RUN, SUDO, NOTE, WARNING = "out", "err", "run", "sudo", "note", "warning"
+
+CANCEL = "cancel"
+TO_DIST, TO_FILE = "dist", "file"
+STAGING, BUILT, LIVE, GOOD, BAD, BROKEN = "staging", "built", "live", "good", "bad", "broken"
+
+TAIL = 20
+"""Lines of output that travel with ``failed``."""
+
+CHUNK = 1 << 18
+LONGEST_LINE = 1 << 26
+# what a pipe or socket takes without blocking once it is writable
+_SLICE = 4096
+
+
+class Hangup(Exception):
+    """The other side closed the connection where more was due."""
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    """One message as a line; ASCII only, so that no locale on the way matters."""
+    return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """The message of a line; raises ValueError where it is not a JSON object."""
+    message = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError("a message is a JSON object")
+    return message
+
+
+def question_argument(question: Mapping[str, Any]) -> str:
+    """The question as the argument that starts the agent."""
+    return base64.b64encode(encode(question)).decode("ascii")
+
+
+def question_of(argument: str) -> dict[str, Any]:
+    """The question out of that argument."""
+    return decode(base64.b64decode(argument))
+
+
+def announced(args: Mapping[str, Any]) -> int:
+    """How many raw bytes follow a request with these ``args``."""
+    return sum(int(blob["size"]) - int(blob.get("offset", 0)) for blob in args.get("blobs", ()))
+
+
+class Wire:
+    """The agent's end: requests and raw bytes in, events out, on two file descriptors.
+
+    An event that cannot be written makes the wire ``deaf``: nobody listens, the work goes on. ``patience`` is
+    how many seconds a write may wait for a client that does not read (None: for ever).
+    """
+
+    def __init__(self, source: int, sink: int) -> None:
+        self.deaf = False
+        self.patience: float | None = None
+        self._source, self._sink = source, sink
+        self._buffer = bytearray()
+        self._ended = False
+        self._owed = 0
+
+    @property
+    def owed(self) -> int:
+        """Announced bytes that have not been taken yet."""
+        return self._owed
+
+    def request(self, idle: float | None = None) -> dict[str, Any] | None:
+        """The next request; None when the client is gone, or said nothing for ``idle`` seconds."""
+        while b"\n" not in self._buffer:
+            if len(self._buffer) > LONGEST_LINE:
+                raise ValueError("a request without end")
+            if not self._fill(idle):
+                return None
+        request = self._take_line()
+        self._owed = announced(request.get("args") or {})
+        return request
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """``size`` announced bytes in pieces; raises Hangup where they stop before."""
+        while size:
+            if not self._buffer and not self._fill(None):
+                raise Hangup
+            piece = bytes(self._buffer[: min(size, CHUNK)])
+            del self._buffer[: len(piece)]
+            size -= len(piece)
+            self._owed -= len(piece)
+            yield piece
+
+    def discard(self) -> None:
+        """Drop announced bytes that nobody took, so that the next request is found."""
+        for _ in self.chunks(self._owed):
+            pass
+
+    def cancelled(self) -> bool:
+        """Whether the client asked, meanwhile, to end what runs; never waits."""
+        while not self._ended and len(self._buffer) < CHUNK and self._readable(0):
+            self._fill(0)
+        line, newline, _ = bytes(self._buffer).partition(b"\n")
+        if not newline or b'"cancel"' not in line or decode(line).get("do") != CANCEL:
+            return False
+        self._take_line()
+        return True
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Tell the client; see ``deaf``."""
+        if self.deaf:
+            return
+        try:
+            self._write(encode({"event": kind, **fields}))
+        except OSError:
+            self.deaf = True
+
+    def _take_line(self) -> dict[str, Any]:
+        line, _, rest = bytes(self._buffer).partition(b"\n")
+        self._buffer[:] = rest
+        return decode(line)
+
+    def _fill(self, timeout: float | None) -> bool:
+        if self._ended or not self._readable(timeout):
+            return False
+        data = os.read(self._source, CHUNK)
+        self._ended = not data
+        self._buffer += data
+        return bool(data)
+
+    def _readable(self, timeout: float | None) -> bool:
+        return bool(select.select([self._source], [], [], timeout)[0])
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            if not select.select([], [self._sink], [], self.patience)[1]:
+                raise TimeoutError("the client does not read")
+            view = view[os.write(self._sink, view[:_SLICE]) :]

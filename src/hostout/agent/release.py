@@ -1,0 +1,162 @@
+"""A release on disk: its record, its state, which one is live.
+
+``release.json`` lies in the release's folder. Its states: ``staging`` → ``built`` → ``live`` → ``good`` or ``bad``;
+each is written after a sync of everything that it vouches for. What does not belong here: making a folder
+(``stage.py``), switching (``switch.py``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import durable
+from .failure import Failed, storage
+from .protocol import BROKEN, BUILT
+from .site import Site
+
+RECORD = "release.json"
+NAME = re.compile(r"(\d{4,})-([0-9a-z]+)")
+_STATES = ("staging", "built", "live", "good", "bad")
+
+
+@dataclass(frozen=True)
+class Release:
+    """One folder of ``releases``; ``author`` is the user id that wrote its record."""
+
+    folder: Path
+    record: Mapping[str, Any]
+    author: int
+
+    @property
+    def name(self) -> str:
+        """``0007-3f9a1c2b``."""
+        return self.folder.name
+
+    @property
+    def number(self) -> int:
+        """7; 0 where the name is nobody's of ours."""
+        found = NAME.fullmatch(self.name)
+        return int(found[1]) if found else 0
+
+    @property
+    def id(self) -> str:
+        """``3f9a1c2b``, or nothing."""
+        return str(self.record.get("id", ""))
+
+    @property
+    def state(self) -> str:
+        """One of the states, or ``broken`` where the record cannot be read."""
+        state = self.record.get("state")
+        return state if state in _STATES and NAME.fullmatch(self.name) else BROKEN
+
+    @property
+    def files(self) -> list[dict[str, Any]]:
+        """The files of the bundle as recorded."""
+        files = self.record.get("files")
+        return [file for file in files if isinstance(file, dict)] if isinstance(files, list) else []
+
+    @property
+    def shared(self) -> list[str]:
+        """What it links to below ``path`` besides ``var``."""
+        return [str(name) for name in self.record.get("shared") or ()]
+
+    def facts(self) -> dict[str, Any]:
+        """As the facts have it."""
+        return {"name": _printable(self.name), "id": self.id, "number": self.number, "state": self.state}
+
+    def changed(self, **changes: Any) -> Release:
+        """The same release with another record, on disk as well."""
+        record = {**self.record, **changes}
+        if "state" in changes:
+            record["states"] = {**(self.record.get("states") or {}), changes["state"]: round(time.time(), 3)}
+        if changes.get("state") == BUILT:
+            # the word vouches for all that buildout wrote here and in the cache
+            os.sync()
+        try:
+            durable.write_json(self.folder / RECORD, record)
+        except OSError as error:
+            raise storage(error, self.folder / RECORD) from error
+        return Release(self.folder, record, os.geteuid())
+
+
+def load(folder: Path) -> Release:
+    """The release in a folder; its state is ``broken`` where there is no readable record."""
+    path = folder / RECORD
+    try:
+        return Release(folder, durable.read_json(path), path.lstat().st_uid)
+    except (OSError, ValueError):
+        return Release(folder, {}, -1)
+
+
+def everything(site: Site) -> list[Release]:
+    """All releases by number, foreign and broken folders included."""
+    try:
+        folders = [entry for entry in site.releases.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    except OSError:
+        return []
+    return sorted(map(load, folders), key=lambda release: (release.number, release.name))
+
+
+def find(site: Site, name: str) -> Release:
+    """The release of that name; raises Failed where there is none that is whole."""
+    release = load(site.release(name)) if NAME.fullmatch(name) else None
+    if release is None or release.state == BROKEN:
+        raise Failed(f"there is no release {name} in {site.releases}")
+    return release
+
+
+def live(site: Site) -> Release | None:
+    """The release that ``current`` names; None where nothing is live."""
+    name = live_name(site)
+    return load(site.release(name)) if name else None
+
+
+def live_name(site: Site) -> str | None:
+    """Its name; only a link that we made counts."""
+    try:
+        target = str(site.current.readlink())
+    except OSError:
+        return None
+    folder, _, name = target.rpartition("/")
+    return name if folder == "releases" and site.release(name).is_dir() else None
+
+
+def unchanged(site: Site) -> bool:
+    """Whether the live release's files are what they were when it was made."""
+    release = live(site)
+    return release is not None and release.state != BROKEN and all(_intact(release, file) for file in release.files)
+
+
+def with_content(releases: list[Release], digest: str) -> list[Path]:
+    """Files of releases that are recorded with that sha256, newest first; to be verified by who takes one."""
+    return [
+        release.folder / str(file["name"])
+        for release in reversed(releases)
+        for file in release.files
+        if file.get("sha256") == digest and not file.get("target") and not durable.outside(str(file.get("name", "")))
+    ]
+
+
+def holds(path: Path, digest: str) -> bool:
+    """Whether ``path`` is a file with that content."""
+    try:
+        return path.is_file() and not path.is_symlink() and durable.sha256(path) == digest
+    except OSError:
+        return False
+
+
+def _intact(release: Release, file: Mapping[str, Any]) -> bool:
+    path = release.folder / str(file.get("name"))
+    if file.get("target"):
+        return path.is_symlink() and str(path.readlink()) == file["target"]
+    return holds(path, str(file.get("sha256")))
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()

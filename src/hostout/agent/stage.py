@@ -1,0 +1,178 @@
+"""Making a release folder: the bundle's files, the links to what lives through releases, the script that builds.
+
+The folder is made beside its name and renamed: what has the name is complete. What does not belong here: building.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from . import durable, environment, layout, people, release
+from .failure import Failed, storage
+from .people import acting_as
+from .protocol import STAGING
+from .release import NAME, RECORD, Release
+from .session import Session
+from .store import Index
+
+_NOT_FROM_A_BUNDLE = ("var", RECORD, "bin/buildout")
+_CONTENT = ("id", "part", "config", "requirements", "environment", "files", "dists", "shared", "scm")
+_KEY = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*")
+
+
+def stage(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The action; raises Failed before anything is made where something is missing or would lead outside."""
+    name, record = str(args["name"]), _record(session, args)
+    existing = release.everything(session.site)
+    before = _place(existing, name, record)
+    _check_files(record.get("files", ()), record.get("shared", ()))
+    _check_store(session, record)
+    for shared in record.get("shared", ()):
+        layout.shared(session, shared)
+    work = session.site.releases / f".{name}.{secrets.token_hex(4)}"
+    try:
+        _make(session, work, record, existing)
+        _install(session, work, before, session.site.release(name))
+    except OSError as error:
+        raise storage(error, session.site.releases) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    _forget(session, record)
+    return {"name": name, "state": STAGING}
+
+
+def _record(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
+    """What is recorded of the new release: as sent, or the content of the release ``again`` once more."""
+    if "again" not in args:
+        return dict(args["record"])
+    record = release.find(session.site, str(args["again"])).record
+    return {name: record[name] for name in _CONTENT if name in record} | {"client": args.get("client")}
+
+
+def _place(existing: Sequence[Release], name: str, record: Mapping[str, Any]) -> Release | None:
+    """The leftover that the new release may replace, if there is one; raises Failed where the name is not free."""
+    found = NAME.fullmatch(name)
+    if not found or found[2] != record.get("id"):
+        raise Failed(f"not the name of a release with id {record.get('id')}: {name!r}")
+    same = next((one for one in existing if one.name == name), None)
+    if same is not None and (same.state, same.id) != (STAGING, record["id"]):
+        raise Failed(f"there is a release {name} already ({same.state})")
+    if same is None and int(found[1]) <= max((one.number for one in existing), default=0):
+        raise Failed(f"{name}: another deployment came in between, that number is taken; try again")
+    return same
+
+
+def _check_files(files: Iterable[Mapping[str, Any]], shared: Iterable[str]) -> None:
+    """Raise Failed where a file or link would lie, or lead, anywhere but in the release."""
+    files = list(files)
+    links = {str(file["name"]) for file in files if file.get("target")} | set(_NOT_FROM_A_BUNDLE) | set(shared)
+    for name in shared:
+        if durable.outside(name) or name.split("/")[0] in ("var", "releases", "current"):
+            raise Failed(f"cannot be shared by releases: {name}")
+    for file in files:
+        name, target = str(file["name"]), str(file.get("target") or "")
+        above = {str(parent) for parent in PurePosixPath(name).parents}
+        taken = links - {name} if target else links
+        if durable.outside(name) or taken & (above | {name}) or name in _NOT_FROM_A_BUNDLE:
+            raise Failed(f"cannot be part of a release: {name}")
+        if target and _leads_out(name, target):
+            raise Failed(f"the link {name} leads out of the release: {target}")
+
+
+def _leads_out(name: str, target: str) -> bool:
+    depth = name.count("/")
+    for part in target.split("/"):
+        depth += {"..": -1, ".": 0, "": 0}.get(part, 1)
+        if depth < 0:
+            return True
+    return target.startswith("/")
+
+
+def _check_store(session: Session, record: Mapping[str, Any]) -> None:
+    """Raise Failed where a distribution or the environment of the release is not here."""
+    index = Index(session.site)
+    missing = [str(dist["filename"]) for dist in record.get("dists", ()) if not _in_store(index, dist)]
+    if missing:
+        raise Failed(f"not in {session.site.dist}, or with other content: {', '.join(missing)}")
+    key = record.get("environment")
+    if key and not (_KEY.fullmatch(str(key)) and environment.exists(session.site, str(key))):
+        raise Failed(f"there is no environment {key} in {session.site.environments}")
+
+
+def _in_store(index: Index, dist: Mapping[str, Any]) -> bool:
+    """A develop package's version says its content: two builds of it need not be the same bytes."""
+    found = index.sha256(str(dist["filename"]))
+    return found is not None and (bool(dist.get("develop")) or found == dist["sha256"])
+
+
+def _make(session: Session, work: Path, record: Mapping[str, Any], existing: Sequence[Release]) -> None:
+    with acting_as(session.buildout):
+        work.mkdir(mode=0o755)
+        for file in record.get("files", ()):
+            _file(session, work, file, existing)
+        for name in ("var", *record.get("shared", ())):
+            _link_out(work, name)
+        if record.get("environment"):
+            _script(work, session.site.python(str(record["environment"])))
+    # written by the agent itself: who wrote it decides what it may run as root
+    Release(work, record, 0).changed(format=1, state=STAGING, path=str(session.site.path))
+
+
+def _file(session: Session, work: Path, file: Mapping[str, Any], existing: Sequence[Release]) -> None:
+    path = work / str(file["name"])
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if file.get("target"):
+        path.symlink_to(str(file["target"]))
+        return
+    digest, mode = str(file["sha256"]), 0o755 if int(file.get("mode", 0o644)) & 0o100 else 0o644
+    sources = [session.site.incoming / digest, *release.with_content(list(existing), digest)]
+    if not any(_copied(source, path, mode, digest) for source in sources):
+        raise Failed(f"the content of {file['name']} is not here: it has to be received first")
+
+
+def _copied(source: Path, path: Path, mode: int, digest: str) -> bool:
+    """Whether that source had the content; where it had other content, nothing is left of it."""
+    if source.is_symlink() or not source.is_file():
+        return False
+    if durable.copy(source, path, mode) == digest:
+        return True
+    path.unlink()
+    return False
+
+
+def _link_out(work: Path, name: str) -> None:
+    """A link to what lies in ``path`` itself: ``var`` is ``../../var``, relative, so that a moved ``path`` works."""
+    path = work / name
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path.symlink_to("../" * (name.count("/") + 2) + name)
+
+
+def _script(work: Path, python: Path) -> None:
+    path = work / "bin" / "buildout"
+    path.parent.mkdir(mode=0o755, exist_ok=True)
+    path.write_bytes(environment.script(python, "zc.buildout.buildout", "main"))
+    path.chmod(0o755)
+
+
+def _install(session: Session, work: Path, before: Release | None, target: Path) -> None:
+    """Give the folder its name; the staging leftover of the same content goes."""
+    if before is not None:
+        old = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        target.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+    with acting_as(session.buildout):
+        work.rename(target)
+        durable.sync_folder(target.parent)
+
+
+def _forget(session: Session, record: Mapping[str, Any]) -> None:
+    """What came for this release is in it now."""
+    with acting_as(people.agent()):
+        for file in record.get("files", ()):
+            if file.get("sha256"):
+                (session.site.incoming / str(file["sha256"])).unlink(missing_ok=True)

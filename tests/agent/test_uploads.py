@@ -1,0 +1,143 @@
+"""Files arrive whole or not at all, and a broken upload is continued."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from agentclient import Place, blob, send_files, sha256, until
+
+CONTENT = bytes(range(256)) * 4096
+
+
+@pytest.fixture
+def laid_out(place: Place) -> Place:
+    agent = place.agent()
+    agent.request("layout")
+    agent.end()
+    return place
+
+
+@pytest.fixture
+def small_disk(root: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    disk = root / "srv" / "disk"
+    disk.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False).returncode
+    if mounted:
+        pytest.skip("mounting a small file system needs root")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_files_arrive_whole_and_readable(laid_out: Place, python: str) -> None:
+    laid_out.python = python
+    agent = laid_out.agent()
+    os.umask(0o077)
+    try:
+        assert send_files(agent, [(CONTENT, "a-1-py3-none-any.whl"), (b"", "b-1.tar.gz")], "dist").result == {
+            "received": 2
+        }
+    finally:
+        os.umask(0o022)
+    wheel = laid_out.dist / "a-1-py3-none-any.whl"
+    assert wheel.read_bytes() == CONTENT
+    assert wheel.stat().st_mode & 0o777 == 0o644
+    assert send_files(agent, [(b"[buildout]\n", "buildout.cfg")]).result == {"received": 1}
+    assert (laid_out.path / ".hostout/incoming" / sha256(b"[buildout]\n")).read_bytes() == b"[buildout]\n"
+    assert laid_out.agent().facts["partial"] == {}
+
+
+@pytest.mark.parametrize("to", ["dist", "file"])
+def test_broken_upload_is_continued(laid_out: Place, to: str) -> None:
+    agent = laid_out.agent()
+    name = "a-1-py3-none-any.whl"
+    agent.send(
+        "receive", {"blobs": [blob(b"first", "b-1.tar.gz", to), blob(CONTENT, name, to)]}, b"first" + CONTENT[:300000]
+    )
+    agent.end()
+    again = laid_out.agent(want=[["b", "1"]])
+    assert again.facts["partial"] == {sha256(CONTENT): 300000}
+    assert again.facts["have"] == ({"b-1.tar.gz": sha256(b"first")} if to == "dist" else {})
+    args = {"blobs": [blob(CONTENT, name, to, offset=300000)]}
+    assert again.request("receive", args, CONTENT[300000:]).result == {"received": 1}
+    arrived = laid_out.dist / name if to == "dist" else laid_out.path / ".hostout/incoming" / sha256(CONTENT)
+    assert arrived.read_bytes() == CONTENT
+    assert again.request("facts").result["facts"]["partial"] == {}
+
+
+def test_the_same_content_under_two_names_is_two_files(laid_out: Place) -> None:
+    assert send_files(laid_out.agent(), [(CONTENT, "a-1.zip"), (CONTENT, "b-1.zip")], "dist").result == {"received": 2}
+    assert (laid_out.dist / "a-1.zip").read_bytes() == (laid_out.dist / "b-1.zip").read_bytes() == CONTENT
+
+
+def test_damaged_file_is_named_and_thrown_away_and_the_agent_goes_on(laid_out: Place) -> None:
+    agent = laid_out.agent()
+    blobs = [
+        blob(b"good", "good-1.zip", "dist"),
+        blob(b"right", "bad-1.zip", "dist"),
+        blob(CONTENT, "late-1.zip", "dist"),
+    ]
+    reply = agent.request("receive", {"blobs": blobs}, b"good" + b"wrong" + CONTENT)
+    assert reply.message.startswith("bad-1.zip arrived damaged")
+    assert sorted(path.name for path in laid_out.dist.iterdir()) == ["good-1.zip"]
+    assert send_files(agent, [(b"right", "bad-1.zip")], "dist").result == {"received": 1}
+    assert laid_out.agent().facts["partial"] == {}
+
+
+@pytest.mark.parametrize("name", ["../a.whl", "/etc/cron.d/a", ".hidden", "", "a/b.whl", "a\0b"])
+def test_file_that_would_lie_elsewhere_is_refused(laid_out: Place, name: str) -> None:
+    reply = laid_out.agent().request("receive", {"blobs": [blob(b"x", name, "dist")]}, b"x")
+    assert reply.message.startswith("not a blob that can be received")
+
+
+def test_nothing_is_received_before_path_is_laid_out(place: Place) -> None:
+    agent = place.agent()
+    assert send_files(agent, [(CONTENT, "a-1.zip")], "dist").message == f"{place.path} has not been laid out by hostout"
+    assert agent.request("layout").result == {}
+
+
+def test_full_disk_is_one_line_with_what_is_needed_and_free(place: Place, small_disk: Path) -> None:
+    place.extra["cache"] = str(small_disk / "cache")
+    agent = place.agent()
+    assert agent.request("layout").result == {}
+    message = send_files(agent, [(b"small", "a-1.zip"), (2 * CONTENT, "b-1.zip")], "dist").message
+    assert message == f"{place.dist}: no space left on the file system: 2.1 MB needed, 1.0 MB free"
+    assert agent.request("facts").result["facts"]["partial"] == {}
+    assert (place.dist / "a-1.zip").read_bytes() == b"small"
+
+
+def test_read_only_file_system_is_one_line(place: Place, small_disk: Path) -> None:
+    place.extra["cache"] = str(small_disk / "cache")
+    place.agent().request("layout")
+    place.end()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    agent = place.agent()
+    assert not agent.facts["cache"]["writable"]
+    assert send_files(agent, [(b"x", "a-1.zip")], "dist").message == f"{place.dist}: the file system is read-only"
+
+
+def test_folder_that_is_not_ours_is_one_line(place: Place, root: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can act as another user")
+    (root / "srv").mkdir(mode=0o755)
+    place.cache.mkdir(parents=True)
+    agent = place.agent(effective_user="nobody")
+    agent.request("layout")
+    os.chown(place.dist, 0, 0)
+    os.chown(place.dist.parent, 0, 0)
+    message = send_files(agent, [(b"x", "a-1.zip")], "dist").message
+    assert message == f"{place.dist}: permission denied for user id 65534"
+
+
+def test_upload_that_stands_still_ends_with_the_connection(laid_out: Place) -> None:
+    agent = laid_out.agent()
+    agent.send("receive", {"blobs": [blob(CONTENT, "a-1.zip", "dist")]}, CONTENT[:1000])
+    for _ in until("the beginning has arrived"):
+        if laid_out.agent().facts["partial"] == {sha256(CONTENT): 1000}:
+            break
+    agent.hang_up()
+    assert agent.process.wait(10) is not None
