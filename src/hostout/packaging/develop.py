@@ -1,0 +1,164 @@
+"""Develop packages become distributions whose version carries a hash of their content.
+
+``1.2+h1a2b3c4d5e`` is built only when no distribution of that hash is kept from before. What does not belong
+here: which packages a deployment needs (``rehearsal``), what a wheel looks like inside (``wheelfile``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
+from hostout.errors import PackagingError
+from hostout.model import Distribution, LocalBuildout
+from hostout.packaging import process, wheelfile
+from hostout.packaging.indexes import index_environment
+from hostout.packaging.places import Places
+from hostout.packaging.sources import Source, content_hash, copy, sources
+
+TIMEOUT = 1800.0
+"""Seconds for one build: a package with C code of its own may take long."""
+
+LOADER = """\
+import json, sys
+sys.path[:0] = json.loads(sys.argv.pop(1))
+from build.__main__ import main
+main(sys.argv[1:])
+"""
+"""Starts pypa/build on our import path without a variable that its children would inherit."""
+
+SCM = re.compile(r"setuptools[-_](scm|git)|hatch[-_]vcs|versioningit|dunamai|poetry-dynamic|\bpbr\b|versioneer")
+"""Build tools that ask version control for the version, some of them for the list of files too."""
+
+GIT_SETTINGS = ("user.name=hostout", "user.email=hostout@localhost", "commit.gpgsign=false", "tag.gpgsign=false")
+
+
+@dataclass(frozen=True)
+class Package:
+    """A develop package: its name as METADATA has it, its version when ``bin/buildout`` ran, its folder."""
+
+    name: str
+    version: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Released:
+    """A develop package as a distribution; ``built`` is false when it was there from before."""
+
+    package: Package
+    distribution: Distribution
+    hash: str
+    built: bool
+
+    @property
+    def wheel(self) -> Path:
+        return Path(self.distribution.path)
+
+
+def release(package: Package, local: LocalBuildout, ignore: Sequence[str] = ()) -> Released:
+    """The distribution of a develop package; raises PackagingError with its last lines where it does not build."""
+    found = sources(package.folder, made_by_buildout(local))
+    digest = content_hash(found, ignore)[:10]
+    places = Places.of(local)
+    kept = _kept(places.wheels, package.name, digest)
+    wheel = kept or _build(package, found, digest, places, local)
+    return Released(package, _distribution(wheel), digest, built=kept is None)
+
+
+def made_by_buildout(local: LocalBuildout) -> tuple[Path, ...]:
+    """What a buildout makes in its folder: not content of a package that is that very folder (``develop = .``)."""
+    folders = [local.parts_directory, local.bin_directory, local.eggs_directory, local.develop_eggs_directory]
+    names = ("var", ".installed.cfg", ".mr.developer.cfg", "eggs", "downloads")
+    here = Path(local.directory)
+    return tuple(Path(f) for f in [*folders, local.download_cache] if f) + tuple(here / name for name in names)
+
+
+def _kept(folder: Path, name: str, digest: str) -> Path | None:
+    """The wheel of this content from before, where it fits this Python."""
+    return next((path for path in sorted(folder.glob(f"*+h{digest}-*.whl")) if _is_of(path, name)), None)
+
+
+def _is_of(path: Path, name: str) -> bool:
+    try:
+        found, _, _, tags = parse_wheel_filename(path.name)
+    except InvalidWheelFilename:
+        return False
+    pythons = {tag.interpreter for tag in tags}
+    ours = {f"cp{sys.version_info.major}{sys.version_info.minor}", "py3", f"py3{sys.version_info.minor}"}
+    return found == canonicalize_name(name) and bool(pythons & ours)
+
+
+def _distribution(wheel: Path) -> Distribution:
+    content = wheel.read_bytes()
+    name = re.search(r"^Name:\s*(\S+)", wheelfile.metadata(wheel), re.MULTILINE)
+    assert name is not None, f"{wheel}: METADATA without a name"
+    sha256 = hashlib.sha256(content).hexdigest()
+    version = str(wheelfile.version_of(wheel))
+    return Distribution(name[1], version, wheel.name, sha256, len(content), str(wheel), develop=True)
+
+
+def _build(package: Package, found: Sequence[Source], digest: str, places: Places, local: LocalBuildout) -> Path:
+    """A clean copy built by its own backend; the wheel with its final version in our cache."""
+    log = places.logs / f"{package.name}.log"
+    places.wheels.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="hostout-") as temporary:
+        copied, built = Path(temporary, "source", package.folder.name), Path(temporary, "wheel")
+        copied.mkdir(parents=True)
+        built.mkdir()
+        copy(found, copied)
+        _restore_history(copied, package.version)
+        argv = [sys.executable, "-c", LOADER, json.dumps(sys.path), "--wheel", "--outdir", str(built), str(copied)]
+        done = process.run(argv, log, timeout=TIMEOUT, cwd=copied, environment=_environment(package, local))
+        wheels = list(built.glob("*.whl"))
+        if not done.ok or not wheels:
+            raise PackagingError(_failure(package, done))
+        return wheelfile.rewrite(wheels[0], _version(wheels[0], package, digest), places.wheels)
+
+
+def _failure(package: Package, done: process.Finished) -> str:
+    how = "does not build" if done.status is not None else f"is not built after {TIMEOUT:.0f} seconds"
+    lines = "\n".join(f"    {line}" for line in done.tail())
+    return f"develop package {package.name} ({package.folder}) {how}:\n{lines}\nthe whole log: {done.log}"
+
+
+def _version(wheel: Path, package: Package, digest: str) -> str:
+    """The public version of what was built, with our hash; tools that found no history say 0: then the recorded one."""
+    built = Version(wheelfile.version_of(wheel).public)
+    recorded = Version(Version(package.version or "0").public)
+    base = recorded if built in (Version("0"), Version("0.0.0")) else built
+    if base == Version("0"):
+        base = Version("0.0.0")
+    return f"{base}+h{digest}"
+
+
+def _environment(package: Package, local: LocalBuildout) -> Mapping[str, str]:
+    """The version for tools that would ask version control, and the index of this buildout beside the user's."""
+    version = package.version or "0.0.0"
+    known = ("SETUPTOOLS_SCM_PRETEND_VERSION", "PBR_VERSION", "POETRY_DYNAMIC_VERSIONING_BYPASS")
+    pretended = {name: version for name in known if name not in os.environ}
+    return {**pretended, **index_environment(local)}
+
+
+def _restore_history(folder: Path, version: str) -> None:
+    """One tagged commit of everything, for build tools that take version or list of files from version control."""
+    texts = [folder / name for name in ("pyproject.toml", "setup.cfg", "setup.py")]
+    asked = any(SCM.search(path.read_text("utf-8", "replace")) for path in texts if path.exists())
+    if not asked or not shutil.which("git"):
+        return
+    tag = f"v{Version(version or '0.0.0').public}"
+    git = ["git", *(word for setting in GIT_SETTINGS for word in ("-c", setting))]
+    for words in ("init -q", "add -A -f", f"commit -q --no-verify -m {tag}", f"tag -m {tag} {tag}"):
+        subprocess.run([*git, *words.split()], cwd=folder, check=False, capture_output=True, timeout=120)

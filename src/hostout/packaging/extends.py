@@ -1,0 +1,184 @@
+"""Every file that ``extends`` names, near or far, as files of the bundle that need nothing else.
+
+Files inside the buildout keep their place; the others, those behind URLs too, become files of ``hostout-extends/``
+named by their content, and the ``extends`` that named them are rewritten. What does not belong here: what
+is removed from the files (``bundle``), what their sections mean.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import posixpath
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostout import cfgfile
+from hostout.errors import ConfigurationError
+from hostout.model import Emit, Event
+
+FOLDER = "hostout-extends"
+TIMEOUT = 20.0
+LIMIT = 10_000_000
+"""Bytes of one fetched file; what is larger is no configuration."""
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """A configuration file of the bundle: ``name`` relative to it, ``source`` the path or URL it came from."""
+
+    name: str
+    source: str
+    text: str
+
+
+class Reader:
+    """Reads paths and URLs, each once; ``cache`` keeps what URLs gave, for the day when they give nothing."""
+
+    def __init__(self, cache: Path, emit: Emit) -> None:
+        self.cache = cache
+        self.emit = emit
+        self._read: dict[str, bytes] = {}
+
+    def read(self, source: str) -> bytes:
+        if source not in self._read:
+            self._read[source] = self._fetched(source) if is_url(source) else Path(source).read_bytes()
+        return self._read[source]
+
+    def _fetched(self, url: str) -> bytes:
+        """What is behind the URL now; where that cannot be had, what was there the last time."""
+        kept = self.cache / hashlib.sha256(url.encode()).hexdigest()[:32]
+        try:
+            content = _download(url)
+        except OSError as error:
+            if not kept.exists():
+                raise
+            self.emit(Event("warning", f"{shown(url)}: {_reason(error)}; using the copy of the last deployment"))
+            return kept.read_bytes()
+        self.cache.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(content)
+        return content
+
+
+class Extends:
+    """Follows ``extends`` from the files of the buildout in ``directory``; ``strip`` takes out what must not travel."""
+
+    def __init__(self, directory: Path, reader: Reader, strip: Callable[[str], str]) -> None:
+        self.directory = directory
+        self.reader = reader
+        self.strip = strip
+        self.files: dict[str, ConfigFile] = {}
+        self._names: dict[str, str] = {}
+
+    def add(self, source: str, chain: tuple[str, ...] = ()) -> str:
+        """Adds a file and all that it extends; returns its name in the bundle.
+
+        ``source`` is an absolute path or a URL. Raises ConfigurationError for a loop or a file that cannot be read.
+        """
+        if source in chain:
+            raise ConfigurationError(
+                "extends: these files extend each other: " + " → ".join(map(shown, [*chain, source]))
+            )
+        if source not in self._names:
+            self._names[source] = self._added(source, chain)
+        return self._names[source]
+
+    def _added(self, source: str, chain: tuple[str, ...]) -> str:
+        text = self._read(source, chain)
+        inside = self._inside(source)
+        named = {word: self._follow(word, source, text, chain) for word in _words(text)}
+        renames = {word: _relative(name, inside) if name else None for word, name in named.items()}
+        changed = {word: name for word, name in renames.items() if name != word}
+        text = self.strip(cfgfile.rename_extends(text, changed) if changed else text)
+        name = inside or f"{FOLDER}/{_digest(text)}-{_basename(source)}"
+        self.files[name] = ConfigFile(name, source, text)
+        return name
+
+    def _follow(self, word: str, source: str, text: str, chain: tuple[str, ...]) -> str | None:
+        """The bundle's name for a word of ``extends``; ``None``: an optional or conditional file that is not there."""
+        target = _resolved(word, source)
+        needed = word in cfgfile.extends_of(text, lambda condition: False)
+        if not needed and not is_url(target) and not Path(target).is_file():
+            return None
+        return self.add(target, (*chain, source))
+
+    def _inside(self, source: str) -> str:
+        """The place of a file relative to the buildout, empty for one that lies elsewhere."""
+        if is_url(source) or not Path(source).is_relative_to(self.directory):
+            return ""
+        return Path(source).relative_to(self.directory).as_posix()
+
+    def _read(self, source: str, chain: tuple[str, ...]) -> str:
+        origin = f" (extended by {shown(chain[-1])})" if chain else ""
+        try:
+            content = self.reader.read(source)
+        except OSError as error:
+            raise ConfigurationError(f"buildout: {shown(source)}{origin} cannot be read: {_reason(error)}") from error
+        return content.decode("utf-8", "surrogateescape")
+
+
+def is_url(source: str) -> bool:
+    """As zc.buildout decides it: a scheme of more than one letter."""
+    return "://" in source and len(urllib.parse.urlsplit(source).scheme) > 1
+
+
+def _words(text: str) -> list[str]:
+    return cfgfile.extends_of(text) + cfgfile.optional_extends_of(text)
+
+
+def _resolved(word: str, source: str) -> str:
+    """What ``word`` means in ``source``, as zc.buildout reads it: relative to the file or URL that it stands in."""
+    if is_url(word):
+        return word
+    if is_url(source) and not word.startswith("/"):
+        return f"{source[: source.rfind('/')]}/{word}"
+    folder = Path("/") if is_url(source) else Path(source).parent
+    return os.path.normpath(folder / Path(word).expanduser())
+
+
+def _relative(name: str, inside: str) -> str:
+    """``name`` of the bundle as a file of the bundle names it; those from elsewhere all lie in one folder."""
+    return posixpath.relpath(name, posixpath.dirname(inside) or ".") if inside else posixpath.relpath(name, FOLDER)
+
+
+def _basename(source: str) -> str:
+    name = posixpath.basename(urllib.parse.urlsplit(source).path if is_url(source) else source)
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name) or "extends.cfg"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:10]
+
+
+def shown(source: str) -> str:
+    """A path or URL for people: without a password in it."""
+    user, at, _rest = source.partition("://")[2].rpartition("@")
+    return source.replace(f"{user}@", "", 1) if is_url(source) and at and "/" not in user else source
+
+
+def _request(url: str) -> urllib.request.Request:
+    """User and password of a URL as the header they mean: urllib does not know them."""
+    request = urllib.request.Request(shown(url))
+    parts = urllib.parse.urlsplit(url)
+    if parts.username:
+        words = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+        request.add_header("Authorization", "Basic " + base64.b64encode(words.encode()).decode())
+    return request
+
+
+def _download(url: str) -> bytes:
+    with urllib.request.urlopen(_request(url), timeout=TIMEOUT) as answer:
+        content: bytes = answer.read(LIMIT + 1)
+    if len(content) > LIMIT:
+        raise OSError(f"more than {LIMIT} bytes")
+    return content
+
+
+def _reason(error: OSError) -> str:
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error.strerror
+    return str(reason or error)

@@ -1,0 +1,44 @@
+"""Where packaging keeps what it makes: everything lies below ``parts/hostout`` of the local buildout.
+
+What does not belong here: the records that the recipe writes there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostout.model import LocalBuildout
+
+
+@dataclass(frozen=True)
+class Places:
+    """``root`` is ``parts/hostout``."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, local: LocalBuildout) -> Places:
+        return cls(Path(local.parts_directory) / "hostout")
+
+    @property
+    def wheels(self) -> Path:
+        """Distributions: develop packages built here, and what was fetched for hosts."""
+        return self.root / "dist"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def extends(self) -> Path:
+        """Configuration files that were fetched, by the hash of their URL."""
+        return self.root / "extends"
+
+    def rehearsal(self, part: str) -> Path:
+        """What the last rehearsal for this part found, and for which input."""
+        return self.root / f"{part}.rehearsal.json"
+
+    def configuration(self, part: str) -> Path:
+        """The generated configuration as people can read it here."""
+        return self.root / f"{part}.cfg"

@@ -1,0 +1,93 @@
+"""Programs that run here while a release is made: bounded in time, their whole output in a log file.
+
+What does not belong here: what is run, and anything that runs on a host.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+TAIL = 20
+"""Lines of a log that an error shows."""
+
+UNWANTED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONINSPECT", "__PYVENV_LAUNCHER__")
+"""Variables that would leak modules of this process into another interpreter."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a program ended: ``status`` is its exit status, ``None`` when its time was over."""
+
+    status: int | None
+    log: Path
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0
+
+    def tail(self, lines: int = TAIL) -> tuple[str, ...]:
+        """The last lines it wrote that are not empty."""
+        return tail(self.log, lines)
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    log: Path,
+    *,
+    timeout: float,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+) -> Finished:
+    """Runs ``argv`` with its output in ``log``; after ``timeout`` seconds it and its children are killed."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output, _started(argv, output, cwd, environment) as process:
+        try:
+            process.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            output.write(f"\nnot finished after {timeout:.0f} seconds: stopped\n".encode())
+            return Finished(None, log)
+    return Finished(process.returncode, log)
+
+
+@contextmanager
+def _started(
+    argv: Sequence[str | os.PathLike[str]], output: BinaryIO, cwd: Path | None, environment: Mapping[str, str] | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program in a session of its own, so that all of it can be ended whatever ends us (Ctrl-C too)."""
+    process: subprocess.Popen[bytes] = subprocess.Popen(
+        [os.fspath(word) for word in argv],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        cwd=cwd,
+        env=clean_environment(environment or {}),
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def clean_environment(more: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the user, ``PIP_*`` settings included, without what belongs to this interpreter alone."""
+    kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    return {**kept, "PYTHONNOUSERSITE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", **more}
+
+
+def tail(log: Path, lines: int = TAIL) -> tuple[str, ...]:
+    """The last ``lines`` of a file that are not empty; text that is not UTF-8 shows as replacement characters."""
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))
+        text = file.read().decode("utf-8", "replace")
+    return tuple([line.rstrip() for line in text.splitlines() if line.strip()][-lines:])

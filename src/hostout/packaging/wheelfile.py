@@ -1,0 +1,123 @@
+"""A wheel written again: another version, the same bytes wherever and whenever it is written.
+
+The format is that of the binary distribution specification (PEP 427, PEP 491). What does not belong
+here: how a wheel is built, where it is kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.utils import parse_wheel_filename
+from packaging.version import Version
+
+DATE = (1980, 1, 1, 0, 0, 0)
+"""The earliest date that a zip file can hold."""
+
+GENERATOR = "hostout"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a wheel: ``executable`` is all of its mode that an installer looks at."""
+
+    name: str
+    content: bytes
+    executable: bool
+
+
+def metadata(wheel: Path) -> str:
+    """The text of METADATA of a wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(n for n in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", n))
+        return archive.read(name).decode("utf-8")
+
+
+def version_of(wheel: Path) -> Version:
+    """The version in a wheel's file name."""
+    return parse_wheel_filename(wheel.name)[1]
+
+
+def rewrite(wheel: Path, version: str, folder: Path) -> Path:
+    """Writes ``wheel`` as ``version`` into ``folder``, entries sorted, dates and modes fixed; returns the new file."""
+    old = _base(wheel)
+    name, rest = wheel.name.split("-")[0], wheel.name.split("-")[2:]
+    new = f"{name}-{version}"
+    entries = [_renamed(entry, old, new, version) for entry in _read(wheel) if not _is_record(entry.name)]
+    target = folder / "-".join([name, version, *rest])
+    _write(target, sorted(entries, key=lambda e: e.name), f"{new}.dist-info/RECORD")
+    return target
+
+
+def _base(wheel: Path) -> str:
+    """``example-1.2`` of ``example-1.2.dist-info`` as the wheel itself has it: backends differ in how they escape."""
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.split("/")[0] for name in archive.namelist()}
+    return next(top for top in sorted(tops) if top.endswith(".dist-info")).removesuffix(".dist-info")
+
+
+def _read(wheel: Path) -> Iterator[Entry]:
+    with zipfile.ZipFile(wheel) as archive:
+        for info in archive.infolist():
+            if not info.is_dir():
+                yield Entry(info.filename, archive.read(info), bool(info.external_attr >> 16 & 0o111))
+
+
+def _is_record(name: str) -> bool:
+    return re.fullmatch(r"[^/]+\.dist-info/RECORD(\.jws|\.p7s)?", name) is not None
+
+
+def _renamed(entry: Entry, old: str, new: str, version: str) -> Entry:
+    top, slash, rest = entry.name.partition("/")
+    if top not in (f"{old}.dist-info", f"{old}.data"):
+        return entry
+    name = new + top.removeprefix(old) + slash + rest
+    content = entry.content
+    if top.endswith(".dist-info") and rest == "METADATA":
+        content = _header(content, "Version", version)
+    if top.endswith(".dist-info") and rest == "WHEEL":
+        content = _header(content, "Generator", GENERATOR)
+    return Entry(name, content, entry.executable)
+
+
+def _header(content: bytes, name: str, value: str) -> bytes:
+    """``content`` with the first ``name: …`` of its headers set to ``value``."""
+    head, blank, body = content.replace(b"\r\n", b"\n").partition(b"\n\n")
+    line = re.compile(rf"^{name}:.*$".encode(), re.MULTILINE | re.IGNORECASE)
+    return line.sub(f"{name}: {value}".encode(), head, count=1) + blank + body
+
+
+def _write(target: Path, entries: list[Entry], record: str) -> None:
+    """To a temporary name first: a file that has its final name is whole."""
+    temporary = target.with_name(f".{target.name}.new")
+    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry in [*entries, Entry(record, _record(entries, record), False)]:
+            archive.writestr(_info(entry), entry.content, compresslevel=6)
+    temporary.replace(target)
+
+
+def _info(entry: Entry) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(entry.name, DATE)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.create_system = 3
+    info.external_attr = (0o100755 if entry.executable else 0o100644) << 16
+    return info
+
+
+def _record(entries: list[Entry], record: str) -> bytes:
+    text = io.StringIO()
+    rows = [(e.name, f"sha256={_digest(e.content)}", len(e.content)) for e in entries]
+    csv.writer(text, lineterminator="\n").writerows([*rows, (record, "", "")])
+    return text.getvalue().encode()
+
+
+def _digest(content: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
