@@ -46,7 +46,9 @@ class Deployment:
     """The state of one deployment to one host, from "nothing known" to "live".
 
     Each public method is a phase; it does what the phases before it have not done yet. All raise
-    ``RemoteError`` when something fails on the host and ``ConnectionFailed`` when the host is lost.
+    ``RemoteError`` when something fails on the host and ``ConnectionFailed`` when the host is lost. With
+    ``--dry-run`` they ask, and say what they would do. ``whole``: all phases follow each other, nobody has to be
+    told what is still to do.
     """
 
     def __init__(self, host: Host, around: Surroundings) -> None:
@@ -56,6 +58,7 @@ class Deployment:
         self._agent: Agent | None = None
         self._contents: plan.Contents | None = None
         self._done: set[str] = set()
+        self.whole = False
         self._stopped = False
         self._staged = ""
         self._built = ""
@@ -131,23 +134,17 @@ class Deployment:
 
     # the phases
 
-    def preview(self) -> None:
-        """Says what a deployment would do on this host, and does nothing."""
-        for step in self._whole_plan():
-            self._say(f"would {step.text}")
-
     def bootstrap(self) -> None:
         """Installs Python and creates the users that a deployment needs, where they are missing."""
-        connection = self.around.connection()
         try:
             facts = self.facts
         except Unfit:
-            connection.root(bootstrap.one_line(bootstrap.INSTALL_PYTHON))
+            self._as_root(bootstrap.one_line(bootstrap.INSTALL_PYTHON))
             facts = self.facts
         lines = bootstrap.accounts(facts["missing_users"], facts["missing_groups"])
         for line in lines:
-            connection.root(line)
-        if lines:
+            self._as_root(line)
+        if lines and not self.around.options.dry_run:
             self._forget_host()
 
     def predeploy(self) -> None:
@@ -177,18 +174,22 @@ class Deployment:
 
     def buildout(self, arguments: Sequence[str] = ()) -> str:
         """Builds the newest staging release, without one the content of the live one again; returns its name."""
-        name = self._staged or plan.newest(self.facts, "staging") or self._live_again()
+        name = self._staged or self._newest("staging") or self._live_again()
         self._do(plan.build(name, self.host, arguments))
         self._staged, self._built = "", name
+        if not self.whole:
+            self._say(f"release {name} is built, not live; postdeploy makes it live")
         return name
 
     def postdeploy(self) -> str:
         """The newest built release goes live, or the one before is live again; returns its name."""
-        name = self._built or plan.newest(self.facts, "built")
+        name = self._built or self._newest("built")
         if not name:
             raise self._failure("no release is built; the command buildout builds one")
         stopped, self._stopped, self._built = self._stopped, False, ""
-        self._do(plan.golive(name, self.host, self.around.hooks(), stopped=stopped))
+        result = self._do(plan.golive(name, self.host, self.around.hooks(), stopped=stopped))
+        if result:
+            self._say(plan.outcome(name, result["state"]))
         return name
 
     def setowners(self) -> None:
@@ -209,21 +210,6 @@ class Deployment:
 
     # how a phase is done
 
-    def _whole_plan(self) -> list[Step]:
-        name = plan.release_name(self.facts["next"], self.release.id)
-        sent = plan.uploads(self.contents, self.facts)
-        hooks = self.around.hooks()
-        stops = [plan.stop(self.host, hooks)] if self.host.downtime == "deploy" and self.live else []
-        return [
-            plan.layout(),
-            *stops,
-            *([plan.receive(sent, self.facts)] if sent else []),
-            *plan.environment(self.release, self.contents, self.facts),
-            plan.stage(name, self.host, self.release, self.contents, self.facts, self.around.client),
-            plan.build(name, self.host, ()),
-            plan.golive(name, self.host, hooks, stopped=bool(stops)),
-        ]
-
     def _bring_distributions(self) -> None:
         self._once(plan.layout())
         self._send("dist")
@@ -233,29 +219,47 @@ class Deployment:
     def _send(self, to: str) -> None:
         sent = [u for u in plan.uploads(self.contents, self.facts) if u.to == to]
         if sent and to not in self._done:
-            step = plan.receive(sent, self.facts)
-            self._say(step.text)
-            self.agent.request(step, sent)
+            self._do(plan.receive(sent, self.facts), sent)
         self._done.add(to)
 
+    def _newest(self, state: str) -> str:
+        """Asked anew: commands of this run may have made it."""
+        return plan.newest(self._facts_now(), state)
+
     def _live_again(self) -> str:
-        if not self.live:
+        facts = self._facts_now()
+        live = plan.live_name(facts)
+        if not live:
             raise self._failure("there is no release to build; deploy makes one")
-        name = plan.release_name(self.facts["next"], self.live.partition("-")[2])
-        self._do(plan.stage_again(name, self.live, self.around.client))
+        name = plan.release_name(facts["next"], live.partition("-")[2])
+        self._do(plan.stage_again(name, live, self.around.client))
         return name
+
+    def _facts_now(self) -> Facts:
+        return Facts(self.agent.request(plan.ask_again())["facts"])
 
     def _once(self, step: Step) -> None:
         if step.do not in self._done:
             self._do(step)
             self._done.add(step.do)
 
-    def _do(self, step: Step) -> Json:
-        return self.agent.request(step)
+    def _do(self, step: Step, sent: Sequence[plan.Upload] = ()) -> Json:
+        if self.around.options.dry_run:
+            self._say(f"would {step.text}")
+            return {}
+        if sent:
+            self._say(step.text)
+        return self.agent.request(step, sent)
+
+    def _as_root(self, line: str) -> None:
+        if self.around.options.dry_run:
+            self._say(f"would run as root: {line}")
+        else:
+            self.around.connection().root(line)
 
     def _start_agent(self) -> Agent:
         connection = self.around.connection()
-        asked = plan.question(self.host, self._release, self.around.client)
+        asked = plan.question(self.host, self._release, self.around.client, self.around.options.lock_wait)
         become = plan.wants_root(self.host, self.around.hooks(), connection.user)
         try:
             return Agent.start(connection, asked, become=become, emit=self.around.emit)

@@ -66,8 +66,8 @@ class Upload:
         return {"sha256": self.sha256, "size": self.size, "name": self.name, "to": self.to, "offset": offset}
 
 
-def question(host: Host, release: Release | None, client: Client) -> Json:
-    """What the agent is asked when it starts (the fields are those of ``agent/protocol.py``)."""
+def question(host: Host, release: Release | None, client: Client, lock_wait: float) -> Json:
+    """What the agent is asked when it starts (the fields are those of ``agent/protocol.py``); ``lock_wait`` in seconds."""
     return {
         "part": host.name,
         "path": host.path,
@@ -76,7 +76,8 @@ def question(host: Host, release: Release | None, client: Client) -> Json:
         "buildout_user": host.buildout_user,
         "buildout_group": host.buildout_group,
         "client": client.as_json(),
-                **_wanted(release),
+        "lock_wait": lock_wait,
+        **_wanted(release),
     }
 
 
@@ -220,7 +221,7 @@ def _short(what: str, where: str, need: int, facts: Facts) -> str:
     free = facts[what]["free"]
     if not need or free >= need + MARGIN:
         return ""
-    return f"{where} on the host has {megabytes(free)} free, {megabytes(need + MARGIN)} are needed; make room and deploy again"
+    return f"{where} on the host has {megabytes(free)} free, {megabytes(need + MARGIN)} are needed: make room there"
 
 
 def megabytes(size: int) -> str:
@@ -232,6 +233,10 @@ def receive(sent: Sequence[Upload], facts: Facts) -> Step:
     announced = [u.announced(min(partial.get(u.sha256, 0), u.size)) for u in sent]
     text = f"upload {len(sent)} files, {megabytes(sum(u.size for u in sent))}"
     return Step("receive", text, {"blobs": announced})
+
+
+def ask_again() -> Step:
+    return Step("facts", "ask the host again")
 
 
 def layout() -> Step:
@@ -273,7 +278,7 @@ def _recorded_dist(dist: Distribution) -> Json:
 
 
 def stage_again(name: str, live: str, client: Client) -> Step:
-    """The content of the release ``live`` as a new one."""
+    """The content of the release ``live`` as a new one: the host has all of it."""
     return Step("stage", f"stage {live} again as {name}", {"name": name, "again": live, "client": client.as_json()})
 
 
@@ -306,6 +311,13 @@ def golive(name: str, host: Host, hooks: Hooks, *, stopped: bool) -> Step:
         "health_check": health_check(host),
     }
     return Step("golive", f"make release {name} live", args)
+
+
+def outcome(name: str, state: str) -> str:
+    """How a deployment ended, for people."""
+    if state == "good":
+        return f"release {name} is live"
+    return f"release {name} is live, but not good: a post-command failed"
 
 
 def health_check(host: Host) -> Json:
