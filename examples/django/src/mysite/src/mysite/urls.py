@@ -1,0 +1,9 @@
+"""The addresses of the site."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from mysite.views import front
+
+urlpatterns = [path("", front)]
