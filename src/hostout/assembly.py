@@ -34,7 +34,7 @@ class Packaging:
         """The files that serve the release on a host with these facts."""
         parts, environment = wheels.choose(release, self.local, facts, self.emit)
         generated = packaging.configuration_file(release, facts["cache"]["directory"])
-        return Contents(parts, environment, (*release.files, generated))
+        return Contents(parts, environment, release.files, generated)
 
 
 def deployment(

@@ -186,14 +186,16 @@ class Settings:
     """What the generated configuration of a release says, whatever host it goes to.
 
     ``extends`` are the user's files in the bundle, ``versions`` the name of the section with pins, ``pins`` every
-    spelling of every pinned name. ``later_parts`` (``live-parts``, ``sudo-parts``) are not among ``parts``.
-    ``sections`` are options that the user's files take from hostout parts, which do not travel.
+    spelling of every pinned name. ``developer``: mr.developer is in use. ``later_parts`` (``live-parts``,
+    ``sudo-parts``) are not among ``parts``. ``sections`` are options that the user's files take from hostout parts,
+    which do not travel.
     """
 
     extends: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     later_parts: tuple[str, ...] = ()
     extensions: tuple[str, ...] = ()
+    developer: bool = False
     versions: str = "versions"
     pins: tuple[tuple[str, str], ...] = ()
     sections: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -111,6 +111,8 @@ def test_buildout_builds_a_release(place: Place, stocked: Callable[[str], Path],
     assert (place.path / "releases" / NAME / "develop-eggs").is_dir()
     by_hand = subprocess.run(["bin/buildout", "-c", "buildout.cfg"], cwd=place.path / "releases" / NAME, check=False)
     assert by_hand.returncode == 0
+    assert agent.request("golive", {"name": NAME, "start": [step("true")]}).result["state"] == "good"
+    assert agent.request("golive", {"name": NAME, "migrate": ["false"]}).message.endswith("is bad, nothing is live")
 
 
 def test_script_works_where_the_path_is_too_long_for_the_kernel(ready: Place, wheels: list[Path]) -> None:

@@ -26,7 +26,8 @@ WAITRESS = Distribution("waitress", "3.0.2", "waitress-3.0.2-py3-none-any.whl", 
 HELLO = Distribution("hello", "1.0+h1", "hello-1.0+h1-py3-none-any.whl", "bb", 500, "/here/h.whl", develop=True)
 BUILDOUT = Distribution("zc.buildout", "6.0.1", "zc_buildout-6.0.1-py3-none-any.whl", "cc", 2000, "/here/z.whl")
 CONFIG = BundleFile("buildout.cfg", 0o644, "dd", b"[buildout]")
-CONTENTS = plan.Contents((HELLO, WAITRESS), (BUILDOUT,), (CONFIG,))
+GENERATED = BundleFile("hostout-host1.cfg", 0o644, "ee", b"[buildout]\nextends = buildout.cfg\n")
+CONTENTS = plan.Contents((HELLO, WAITRESS), (BUILDOUT,), (CONFIG,), GENERATED)
 GB = 1_000_000_000
 
 
@@ -103,6 +104,12 @@ def test_a_distribution_with_other_bytes_is_sent_again() -> None:
     assert [u.name for u in plan.uploads(CONTENTS, facts(have=have, blobs=["dd"]))] == [WAITRESS.filename]
 
 
+def test_the_generated_configuration_travels_with_the_step_that_writes_it() -> None:
+    step = plan.stage("0001-3f9a1c2b", HOST, RELEASE, CONTENTS, facts(), CLIENT)
+    assert step.args["written"] == {"hostout-host1.cfg": GENERATED.content.decode()}
+    assert [f["name"] for f in step.args["record"]["files"]] == ["buildout.cfg", "hostout-host1.cfg"]
+
+
 def test_an_upload_goes_on_where_it_was_cut() -> None:
     sent = plan.uploads(CONTENTS, facts())
     step = plan.receive(sent, facts(partial={"aa": 300}))
@@ -154,12 +161,13 @@ def test_cache_on_a_disk_of_its_own_is_measured_by_itself() -> None:
     assert line.startswith("/cache on the host")
 
 
-def test_with_downtime_deploy_the_application_is_stopped_only_once() -> None:
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_bad_release_can_be_stopped_whether_or_not_the_old_one_was_before(stopped: bool) -> None:
     hooks = plan.Hooks(stop=(command_step("stop it", "bin/stop"),))
-    host = replace(HOST, pre_commands=("echo pre",))
-    assert plan.golive("0001-a", host, hooks, stopped=True).args["stop"] == []
-    assert plan.golive("0001-a", host, hooks, stopped=True).args["pre"] == []
-    assert plan.golive("0001-a", host, hooks, stopped=False).args["pre"] == ["echo pre"]
+    args = plan.golive("0001-a", replace(HOST, pre_commands=("echo pre",)), hooks, stopped=stopped).args
+    assert args["stopped"] is stopped
+    assert [hook["line"] for hook in args["stop"]] == ["bin/stop"]
+    assert args["pre"] == ["echo pre"]
 
 
 def test_the_environment_is_named_by_its_content_and_python() -> None:

@@ -12,7 +12,13 @@ def options(text: str) -> dict[str, dict[str, str]]:
 
 
 def test_it_extends_the_users_files_and_leaves_buildout_nothing_to_look_for() -> None:
-    settings = Settings(("base.cfg", "prod.cfg"), ("app", "web"), (), ("my.extension",), "pins", (("foo", "1.0"),))
+    settings = Settings(
+        extends=("base.cfg", "prod.cfg"),
+        parts=("app", "web"),
+        extensions=("my.extension",),
+        versions="pins",
+        pins=(("foo", "1.0"),),
+    )
     found = options(generated(settings, "host1", "/srv/buildout-cache"))
     buildout = found["buildout"]
     assert buildout["extends"].split() == ["base.cfg", "prod.cfg"]
@@ -22,11 +28,16 @@ def test_it_extends_the_users_files_and_leaves_buildout_nothing_to_look_for() ->
     assert found["pins"] == {"foo": "1.0"}
     assert buildout["eggs-directory"] == "/srv/buildout-cache/eggs"
     assert buildout["download-cache"] == "/srv/buildout-cache/downloads"
-    empty = {"develop", "auto-checkout", "index", "find-links", "allow-hosts"}
+    empty = {"develop", "index", "find-links", "allow-hosts"}
     assert {name: buildout[name] for name in empty} == dict.fromkeys(empty, "")
     modes = {"newest": "false", "offline": "false", "install-from-cache": "true", "allow-picked-versions": "false"}
     assert {name: buildout[name] for name in modes} == modes
     assert (buildout["eggs-directory-version"], buildout["abi-tag-eggs"]) == ("v5", "false")
+
+
+def test_checkouts_are_switched_off_where_mr_developer_makes_them_and_not_mentioned_elsewhere() -> None:
+    assert options(generated(Settings(developer=True), "host1", "/c"))["buildout"]["auto-checkout"] == ""
+    assert "checkout" not in generated(Settings(), "host1", "/c")
 
 
 def test_it_says_how_to_run_it_by_hand() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from . import environment, layout, people, release, store
+from . import environment, layout, people, release, store, switch
 from .failure import existing, room
 from .protocol import AGENT
 from .release import Release
@@ -43,7 +43,7 @@ def gather(session: Session) -> dict[str, Any]:
         "cache": {"directory": str(site.cache), **_place(site.cache)},
         "releases": [one.facts() for one in releases],
         "live": release.live_name(site),
-        "unchanged": release.unchanged(site),
+        "unchanged": release.unchanged(site) and switch.linked(site),
         "next": 1 + max((one.number for one in releases), default=0),
         "have": store.distributions(site, question.get("want") or ()),
         "blobs": _blobs(site, releases, question.get("files") or ()),

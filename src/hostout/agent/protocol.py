@@ -23,7 +23,8 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
     environment  {"key", "wheels": [filename]}  -> {"python": path of it}
     stage        {"name", "record": {"id", "part", "config", "environment", "shared": [relative path],
                   "files": [{"name", "mode", "sha256", "target"}],
-                  "dists": [{"filename", "sha256", "develop": bool}], ...}}
+                  "dists": [{"filename", "sha256", "develop": bool}], ...},
+                  "written": {name: text}} (files of the record that need no upload)
                   or {"name", "again": release, "client"}: the content of that one once more
     build        {"name", "config" (else as recorded), "arguments": [...], "commands": [line as root]}
                                                 -> {"state", "log"}
@@ -32,6 +33,7 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
                   "post": [line], "post_failure": "ignore"|"rollback", "health": [STEP],
                   "health_check": {"check": URL or shell line, "timeout", "interval"}|null}
                                                 -> {"name", "state": "live"|"good", "before": name|null}
+                 ``pre`` and ``stop`` also where ``stopped``: recorded, to stop and start this release later
     restart      {"start": [STEP]}              what ``stop`` stopped is started again
     command      STEP with "cwd"                -> {"status": 0}
     owners       {}                             owners and modes of path and cache, all the way down

@@ -130,7 +130,15 @@ def live_name(site: Site) -> str | None:
 def unchanged(site: Site) -> bool:
     """Whether the live release's files are what they were when it was made."""
     release = live(site)
-    return release is not None and release.state != BROKEN and all(_intact(release, file) for file in release.files)
+    if release is None or release.state == BROKEN:
+        return False
+    out = [{"name": name, "target": way_out(name)} for name in ("var", *release.shared)]
+    return all(_intact(release, file) for file in (*release.files, *out))
+
+
+def way_out(name: str) -> str:
+    """What a release's link ``name`` to the same name in ``path`` says: ``../../var``, so that ``path`` may move."""
+    return "../" * (name.count("/") + 2) + name
 
 
 def with_content(releases: list[Release], digest: str) -> list[Path]:

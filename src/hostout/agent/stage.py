@@ -5,6 +5,7 @@ The folder is made beside its name and renamed: what has the name is complete. W
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import shutil
@@ -36,7 +37,7 @@ def stage(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
         layout.shared(session, shared)
     work = session.site.releases / f".{name}.{secrets.token_hex(4)}"
     try:
-        _make(session, work, record, existing)
+        _make(session, work, record, args.get("written", {}), existing)
         _install(session, work, before, session.site.release(name))
     except OSError as error:
         raise storage(error, session.site.releases) from error
@@ -110,11 +111,13 @@ def _in_store(index: Index, dist: Mapping[str, Any]) -> bool:
     return found is not None and (bool(dist.get("develop")) or found == dist["sha256"])
 
 
-def _make(session: Session, work: Path, record: Mapping[str, Any], existing: Sequence[Release]) -> None:
+def _make(
+    session: Session, work: Path, record: Mapping[str, Any], written: Mapping[str, str], existing: Sequence[Release]
+) -> None:
     with acting_as(session.buildout):
         work.mkdir(mode=0o755)
         for file in record.get("files", ()):
-            _file(session, work, file, existing)
+            _file(session, work, file, written.get(str(file["name"])), existing)
         for name in ("var", *record.get("shared", ())):
             _link_out(work, name)
         if record.get("environment"):
@@ -123,16 +126,26 @@ def _make(session: Session, work: Path, record: Mapping[str, Any], existing: Seq
     Release(work, record, 0).changed(format=1, state=STAGING, path=str(session.site.path))
 
 
-def _file(session: Session, work: Path, file: Mapping[str, Any], existing: Sequence[Release]) -> None:
+def _file(session: Session, work: Path, file: Mapping[str, Any], text: str | None, existing: Sequence[Release]) -> None:
     path = work / str(file["name"])
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     if file.get("target"):
         path.symlink_to(str(file["target"]))
         return
     digest, mode = str(file["sha256"]), 0o755 if int(file.get("mode", 0o644)) & 0o100 else 0o644
+    if text is not None:
+        _write(path, text.encode(), mode, digest)
+        return
     sources = [session.site.incoming / digest, *release.with_content(list(existing), digest)]
     if not any(_copied(source, path, mode, digest) for source in sources):
         raise Failed(f"the content of {file['name']} is not here: it has to be received first")
+
+
+def _write(path: Path, content: bytes, mode: int, digest: str) -> None:
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise Failed(f"the content of {path.name} is not what its sha256 says")
+    path.write_bytes(content)
+    path.chmod(mode)
 
 
 def _copied(source: Path, path: Path, mode: int, digest: str) -> bool:
@@ -146,10 +159,10 @@ def _copied(source: Path, path: Path, mode: int, digest: str) -> bool:
 
 
 def _link_out(work: Path, name: str) -> None:
-    """A link to what lies in ``path`` itself: ``var`` is ``../../var``, relative, so that a moved ``path`` works."""
+    """A link to what lies in ``path`` itself."""
     path = work / name
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    path.symlink_to("../" * (name.count("/") + 2) + name)
+    path.symlink_to(release.way_out(name))
 
 
 def _script(work: Path, python: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from . import durable
 from .failure import Failed, storage
 from .release import RECORD, Release, live_name
+from .release import live as release_live
 from .session import Session
 from .site import Site
 
@@ -41,6 +42,12 @@ def off(site: Site) -> None:
         durable.sync_folder(site.path)
     except OSError as error:
         raise storage(error, site.current) from error
+
+
+def linked(site: Site) -> bool:
+    """Whether everything of the live release can be reached through ``path``."""
+    live = release_live(site)
+    return live is not None and all(os.path.lexists(site.path / name) for name in _visible(live))
 
 
 def _dangling(site: Site) -> bool:

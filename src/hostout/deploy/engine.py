@@ -263,8 +263,8 @@ class Deployment:
         become = plan.wants_root(self.host, self.around.hooks(), connection.user)
         try:
             return Agent.start(connection, asked, become=become, emit=self.around.emit)
-        except SudoUnavailable:
-            if not plan.may_do_without_root(self.host, connection.user):
+        except SudoUnavailable as error:
+            if error.reason == "password" or not plan.may_do_without_root(self.host, connection.user):
                 raise
             return Agent.start(connection, asked, become=False, emit=self.around.emit)
 

@@ -44,11 +44,15 @@ class Client:
 
 @dataclass(frozen=True)
 class Contents:
-    """The files that serve a Release on one host: chosen for its Python, with the configuration for its cache."""
+    """What serves a Release on one host: wheels for its Python, the bundle, the configuration for its cache.
+
+    ``files`` are uploaded where the host lacks them; what is ``generated`` goes with the step that writes it.
+    """
 
     parts: tuple[Distribution, ...]
     environment: tuple[Distribution, ...]
     files: tuple[BundleFile, ...]
+    generated: BundleFile
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Upload:
 
 
 def question(host: Host, release: Release | None, client: Client, lock_wait: float) -> Json:
-    """What the agent is asked when it starts (the fields are those of ``agent/protocol.py``); ``lock_wait`` in seconds."""
+    """What the agent is asked when it starts (fields as in ``agent/protocol.py``); ``lock_wait`` in seconds."""
     return {
         "part": host.name,
         "path": host.path,
@@ -221,17 +225,19 @@ def _short(what: str, where: str, need: int, facts: Facts) -> str:
     free = facts[what]["free"]
     if not need or free >= need + MARGIN:
         return ""
-    return f"{where} on the host has {megabytes(free)} free, {megabytes(need + MARGIN)} are needed: make room there"
+    return f"{where} on the host has {amount(free)} free, {amount(need + MARGIN)} are needed: make room there"
 
 
-def megabytes(size: int) -> str:
-    return f"{size / 1_000_000:.1f} MB"
+def amount(size: int) -> str:
+    """Bytes for people."""
+    return f"{size / 1_000_000:.1f} MB" if size >= 1_000_000 else f"{size / 1000:.1f} kB"
 
 
 def receive(sent: Sequence[Upload], facts: Facts) -> Step:
     partial = facts.data.get("partial", {})
     announced = [u.announced(min(partial.get(u.sha256, 0), u.size)) for u in sent]
-    text = f"upload {len(sent)} files, {megabytes(sum(u.size for u in sent))}"
+    files = "1 file" if len(sent) == 1 else f"{len(sent)} files"
+    text = f"upload {files}, {amount(sum(u.size for u in sent))}"
     return Step("receive", text, {"blobs": announced})
 
 
@@ -260,13 +266,14 @@ def stage(name: str, host: Host, release: Release, contents: Contents, facts: Fa
         "config": release.config,
         "requirements": [list(r) for r in release.requirements],
         "environment": environment_key(release, host_python(facts)),
-        "files": [_recorded(f) for f in contents.files],
+        "files": [_recorded(f) for f in (*contents.files, contents.generated)],
         "dists": [_recorded_dist(d) for d in contents.parts],
         "shared": list(host.shared),
         "scm": dict(release.scm),
         "client": client.as_json(),
     }
-    return Step("stage", f"stage release {name}", {"name": name, "record": record})
+    written = {contents.generated.name: contents.generated.content.decode()}
+    return Step("stage", f"stage release {name}", {"name": name, "record": record, "written": written})
 
 
 def _recorded(file: BundleFile) -> Json:
@@ -274,7 +281,13 @@ def _recorded(file: BundleFile) -> Json:
 
 
 def _recorded_dist(dist: Distribution) -> Json:
-    return {"name": dist.name, "version": dist.version, "filename": dist.filename, "sha256": dist.sha256}
+    return {
+        "name": dist.name,
+        "version": dist.version,
+        "filename": dist.filename,
+        "sha256": dist.sha256,
+        "develop": dist.develop,
+    }
 
 
 def stage_again(name: str, live: str, client: Client) -> Step:
@@ -297,12 +310,15 @@ def restart(hooks: Hooks) -> Step:
 
 
 def golive(name: str, host: Host, hooks: Hooks, *, stopped: bool) -> Step:
-    """Switch, or back: the host brings this to its end by itself."""
+    """Switch, or back: the host brings this to its end by itself.
+
+    What is ``stopped`` is not stopped again; the lines travel all the same, because a bad release is stopped by them.
+    """
     args = {
         "name": name,
         "stopped": stopped,
-        "pre": [] if stopped else list(host.pre_commands),
-        "stop": [] if stopped else _args(hooks.stop),
+        "pre": list(host.pre_commands),
+        "stop": _args(hooks.stop),
         "migrate": list(host.migrate_commands),
         "start": _args(hooks.start),
         "post": list(host.post_commands),

@@ -109,6 +109,7 @@ def _settings(host: Host, bundle: Bundle, rehearsal: Rehearsal, versions: Mappin
         parts=tuple(part for part in rehearsal.parts if part not in later),
         later_parts=tuple(part for part in rehearsal.parts if part in later),
         extensions=rehearsal.extensions,
+        developer=rehearsal.developer,
         versions=rehearsal.versions,
         pins=configuration.pins(versions, rehearsal.pinned),
         sections=bundle.referenced,

@@ -20,8 +20,6 @@ HEAD = """\
 
 FIXED = {
     "develop": "",
-    "auto-checkout": "",
-    "always-checkout": "false",
     "newest": "false",
     "offline": "false",
     "install-from-cache": "true",
@@ -37,6 +35,9 @@ FIXED = {
 }
 """Options of ``[buildout]`` that every host gets: nothing is looked for outside its caches."""
 
+NO_CHECKOUTS = {"auto-checkout": "", "always-checkout": "false"}
+"""For those who use mr.developer; for others they would be options that nothing uses, with a warning at every build."""
+
 
 def name_of(part: str) -> str:
     """The file's name in a release folder."""
@@ -48,6 +49,7 @@ def generated(settings: Settings, part: str, cache: str) -> str:
     buildout = {
         "extends": _lines(settings.extends),
         **FIXED,
+        **(NO_CHECKOUTS if settings.developer else {}),
         "extensions": _lines(settings.extensions),
         "parts": _lines(settings.parts),
         "versions": settings.versions,

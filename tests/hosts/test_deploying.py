@@ -1,0 +1,184 @@
+"""The whole journey to a Debian machine with nothing but Python, and no network but SSH."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from buildouts import BuildoutEnvironment, environment
+from machines import Machine
+from projects import Project, hello, tree, uploaded
+
+pytestmark = [pytest.mark.buildout, pytest.mark.machine]
+
+FIRST, SECOND = "the first version", "the second version"
+PAGE = "src/hello/src/hello/page.py"
+PASSWORD = "pass'word $1"
+
+
+@pytest.fixture
+def env() -> BuildoutEnvironment:
+    return environment("6.0.1")
+
+
+def test_deploy_edit_and_deploy_again(buildout_env: BuildoutEnvironment, machine: Machine, tmp_path: Path) -> None:
+    machine.add_user("app")
+    project = hello(buildout_env, tmp_path, machine)
+    project.succeed("host1", "deploy")
+    assert FIRST in machine.http()
+    assert machine.run("stat -c %U /srv/hello/current/ /srv/hello/var/").stdout == "app\napp\n"
+    assert machine.run("stat -c %U /proc/$(cat /srv/hello/var/hello.pid)").stdout == "app\n"
+
+    before = tree(machine, "/srv")
+    again = project.succeed("host1", "deploy")
+    assert "is live already" in again
+    assert not uploaded(again)
+    assert tree(machine, "/srv") == before
+
+    project.edit(PAGE, FIRST, SECOND)
+    edited = project.succeed("host1", "deploy")
+    assert SECOND in machine.http()
+    assert [line.split(",")[0] for line in uploaded(edited)] == ["upload 1 file"]
+
+
+@pytest.mark.parametrize("policy", ["", "Defaults use_pty\n", "Defaults requiretty\n"])
+@pytest.mark.parametrize("sudo", ["password", "nopasswd"])
+def test_deploy_as_somebody_who_may_use_sudo(
+    env: BuildoutEnvironment, machine: Machine, tmp_path: Path, sudo: str, policy: str
+) -> None:
+    machine.add_user("app")
+    machine.add_user("admin", PASSWORD, sudo=sudo)
+    machine.write("/etc/sudoers.d/policy", policy, 0o440)
+    project = hello(env, tmp_path, machine, user="admin")
+    said = project.succeed("host1", "deploy", HOSTOUT_PASSWORD=PASSWORD)
+    assert FIRST in machine.http()
+    assert machine.run("stat -c %U /srv/hello/current/").stdout == "app\n"
+    assert PASSWORD not in said
+    logs = machine.run("journalctl --no-pager -o cat; find /srv/hello /srv/buildout-cache -type f | xargs cat").stdout
+    assert PASSWORD not in logs
+    who = project.succeed("host1", "sudo", "whoami", HOSTOUT_PASSWORD=PASSWORD)
+    assert f"[{machine.address}] out: root" in who
+
+
+def test_a_wrong_password_for_sudo_is_one_line_and_nothing_is_changed(
+    env: BuildoutEnvironment, machine: Machine, tmp_path: Path
+) -> None:
+    machine.add_user("app")
+    machine.add_user("admin", PASSWORD, sudo="password")
+    project = hello(env, tmp_path, machine, user="admin")
+    before = tree(machine, "/srv", "/home")
+    said = project.hostout("host1", "deploy", HOSTOUT_PASSWORD="wrong")
+    assert said.returncode in (1, 3), said.stdout
+    assert "does not accept the password of admin" in said.stdout
+    assert "wrong" not in said.stdout
+    assert tree(machine, "/srv", "/home") == before
+
+
+def test_the_user_of_the_application_deploys_without_sudo(
+    env: BuildoutEnvironment, machine: Machine, tmp_path: Path
+) -> None:
+    machine.add_user("app")
+    machine.run("install -d -o app /srv/app")
+    project = hello(env, tmp_path, machine, user="app", more="no-sudo = true\npath = /srv/app/hello")
+    project.edit("buildout.cfg", "path = /srv/hello\n", "")
+    project.edit("buildout.cfg", "su app -c '${buildout:directory}/bin/hello start'", "/srv/app/hello/bin/hello start")
+    project.build()
+    project.succeed("host1", "deploy")
+    assert FIRST in machine.http()
+    assert machine.run("find /srv/app ! -user app").stdout == ""
+
+
+def test_each_phase_can_be_called_alone(env: BuildoutEnvironment, machine: Machine, tmp_path: Path) -> None:
+    machine.add_user("app")
+    project = hello(env, tmp_path, machine)
+    project.succeed("host1", "predeploy", "uploadeggs")
+    staged = project.succeed("host1", "uploadbuildout")
+    assert "Running command 'uploadbuildout'" in staged
+    built = project.succeed("host1", "buildout")
+    name = machine.run("ls /srv/hello/releases").stdout.strip()
+    assert f"Hostout: release {name} is built, not live; postdeploy makes it live" in built
+    assert not machine.exists("/srv/hello/current")
+    project.succeed("host1", "postdeploy")
+    assert FIRST in machine.http()
+    again = project.succeed("host1", "buildout")
+    assert "Hostout: release 0002-" in again
+    assert machine.run("readlink /srv/hello/current").stdout == f"releases/{name}\n"
+
+
+def test_arguments_of_buildout_reach_it(env: BuildoutEnvironment, machine: Machine, tmp_path: Path) -> None:
+    machine.add_user("app")
+    project = hello(env, tmp_path, machine)
+    project.succeed("host1", "uploadbuildout")
+    said = project.succeed("host1", "buildout", "-v", "buildout:log-level=DEBUG")
+    assert "Configuration data:" in said
+
+
+def test_resetpermissions_puts_owners_right(env: BuildoutEnvironment, machine: Machine, tmp_path: Path) -> None:
+    machine.add_user("app")
+    project = hello(env, tmp_path, machine)
+    project.succeed("host1", "deploy")
+    before = machine.run("find /srv -printf '%p %u %m\\n' | sort").stdout
+    machine.run("chown -R root /srv/hello /srv/buildout-cache; chmod -R g+w /srv/hello/current/bin")
+    project.succeed("host1", "resetpermissions")
+    assert machine.run("find /srv -printf '%p %u %m\\n' | sort").stdout == before
+
+
+def test_two_hosts_in_one_call(env: BuildoutEnvironment, machine_pair: tuple[Machine, Machine], tmp_path: Path) -> None:
+    one, two = machine_pair
+    for each in machine_pair:
+        each.add_user("app")
+    project = hello(env, tmp_path, one)
+    project.knows(two)
+    second = f"\n[host2]\nrecipe = collective.hostout\nextends = host1\nhost = {two.address}\n"
+    project.edit("buildout.cfg", "parts += host1", "parts += host1 host2")
+    project.write("buildout.cfg", (project.folder / "buildout.cfg").read_text() + second)
+    project.build()
+    said = project.succeed("host1", "host2", "deploy")
+    assert f"Logging into the following hosts as root:\n    {one.address}\n    {two.address}\n" in said
+    assert FIRST in one.http() and FIRST in two.http()
+    everywhere = project.succeed("all", "run", "echo", "$HOME", "*")
+    for each in machine_pair:
+        expected = "/root bin current develop-eggs hello.ini parts releases var"
+        assert f"[{each.address}] out: {expected}".split() <= everywhere.split()
+
+
+def test_django_migrates_and_keeps_its_database(
+    buildout_env: BuildoutEnvironment, machine: Machine, tmp_path: Path
+) -> None:
+    machine.add_user("mysite")
+    project = Project.of("django", buildout_env, tmp_path)
+    project.knows(machine)
+    project.edit("hosts.cfg", "host = www.example.com", f"host = {machine.address}\nidentity-file = {machine.key}")
+    project.build()
+    first = project.succeed("host1", "deploy")
+    assert "Applying mysite.0001_initial... OK" in first
+    assert "1" in machine.http(port=8000)
+    database = "/srv/mysite/var/db.sqlite3"
+    visits = ["sh", "-c", f"sha256sum {database}; stat -c '%i %Y' {database}"]
+    project.edit("src/mysite/src/mysite/views.py", "Visits", "Visitors")
+    before = machine.run(visits).stdout
+    project.edit("hosts.cfg", "health-check", "# health-check")
+    project.build()
+    project.succeed("host1", "deploy")
+    assert machine.run(visits).stdout == before
+    assert "Visitors" in machine.http(port=8000)
+    machine.restart()
+    assert "Visitors" in machine.http(port=8000)
+
+
+@pytest.mark.parametrize("user", ["root", "admin"])
+def test_with_downtime_deploy_the_application_is_down_while_it_is_built(
+    env: BuildoutEnvironment, machine: Machine, tmp_path: Path, user: str
+) -> None:
+    machine.add_user("app")
+    machine.add_user("admin", sudo="nopasswd")
+    down = shlex.quote("curl -s http://127.0.0.1:8080/ && echo up || echo down")
+    project = hello(env, tmp_path, machine, user=user, more=f"downtime = deploy\nbuild-commands = sh -c {down}")
+    project.succeed("host1", "deploy")
+    project.edit(PAGE, FIRST, SECOND)
+    said = project.succeed("host1", "deploy")
+    assert f"[{machine.address}] out: down" in said
+    assert said.index("hello stop") < said.index("bin/buildout -U")
+    assert SECOND in machine.http()
