@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from buildouts import BuildoutEnvironment
+from buildouts import PROJECT, BuildoutEnvironment
 from hostout import config
 from hostout.model import LocalBuildout
 
@@ -312,7 +314,7 @@ def test_secrets_are_only_in_their_own_file(site: Site) -> None:
     }  # fmt: skip
     assert config.load(site.records).host("host3").secrets["password"].reveal() == "s3cret-b"
     before = site.snapshot()
-    assert "Updating host1." in site.build()
+    site.build()
     assert site.snapshot() == before
 
 
@@ -397,6 +399,33 @@ def test_extended_parts_and_recipes_give_defaults_to_one_host_only(site: Site) -
     assert str(site.folder / "src" / "hostouttest.plugin") in (site.folder / "bin" / "hostout").read_text()
 
 
+def test_a_plugin_comes_as_an_egg_in_its_pinned_version(site: Site) -> None:
+    for version in ("1.0", "2.0"):
+        site.package("hostouttest.plugin", PLUGIN.replace("1.0", version), hostouttest_plugin=RECIPE)
+        wheel = ("-m", "pip", "wheel", "-q", "--no-deps", "-w", "dist", "src/hostouttest.plugin")
+        assert site.env.script(site.folder, site.env.python, *wheel).returncode == 0
+    site.write("index/empty", "")
+    site.configure(
+        f"""\
+        [buildout]
+        parts = host1
+        index = {site.folder}/index
+        find-links = {site.folder}/dist
+        eggs-directory = eggs
+        [versions]
+        Hostouttest_Plugin = 1.0
+        [host1]
+        recipe = collective.hostout
+        extends = hostouttest.plugin
+        """
+    )
+    site.build()
+    assert site.values("host1")["supervisor"] == "supervisor-of-host1"
+    script = (site.folder / "bin" / "hostout").read_text()
+    assert re.search(rf"{site.folder}/eggs/v5/hostouttest[._]plugin-1\.0-", script)
+    assert site.members() == {}
+
+
 def test_the_recipe_of_a_plugin_sets_defaults(site: Site) -> None:
     site.package("hostouttest.plugin", PLUGIN, hostouttest_plugin=RECIPE)
     site.configure(
@@ -431,14 +460,17 @@ def test_the_recipe_of_a_plugin_sets_defaults(site: Site) -> None:
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_extends_is_one_line(site: Site, extends: str, problem: str) -> None:
-    site.package("hostouttest.plugin", PLUGIN, hostouttest_plugin=RECIPE)
-    (site.folder / "index").mkdir()
+    develop = ""
+    if extends.startswith("hostouttest.plugin"):
+        site.package("hostouttest.plugin", PLUGIN, hostouttest_plugin=RECIPE)
+        develop = "src/hostouttest.plugin"
+    site.write("index/empty", "")
     site.configure(
         f"""\
         [buildout]
         parts = host1
         index = {site.folder}/index
-        develop = src/hostouttest.plugin
+        develop = {develop}
         [hostout]
         recipe = collective.hostout
         [loop]
@@ -523,6 +555,37 @@ def test_installing_one_host_keeps_the_others(site: Site) -> None:
     assert "Installing host2." in site.build()
 
 
+def test_an_incomplete_working_set_is_said(site: Site) -> None:
+    site.configure(
+        """\
+        [buildout]
+        parts = host1 app
+        [host1]
+        recipe = collective.hostout
+        [app]
+        recipe = zc.recipe.egg
+        """
+    )
+    assert "app: not built yet, run bin/buildout before you deploy" in site.build("install", "host1")
+
+
+@pytest.mark.parametrize("name", ["all", "secrets", "a/b"])
+def test_a_host_with_a_name_that_means_something_else_is_refused(site: Site, name: str) -> None:
+    site.configure(f"[buildout]\nparts = {name}\n[{name}]\nrecipe = collective.hostout\n")
+    assert site.fails() == f"Error: [{name}] recipe: a host cannot be called {name!r} (buildout.cfg, line 4)"
+
+
+def test_a_part_of_an_older_hostout_can_be_replaced(site: Site) -> None:
+    text = "[buildout]\nparts = host1\n[host1]\nrecipe = collective.hostout\n"
+    site.configure(text)
+    site.build()
+    installed = site.folder / ".installed.cfg"
+    lines = [line for line in installed.read_text().splitlines() if not line.startswith(("_records", "_script"))]
+    installed.write_text("\n".join([*lines, "password = s3cret", ""]))
+    assert "Installing host1." in site.build()
+    assert "s3cret" not in installed.read_text()
+
+
 def test_options_from_the_command_line_and_macros_know_where_they_come_from(site: Site) -> None:
     site.configure(
         """\
@@ -546,16 +609,22 @@ def test_options_from_the_command_line_and_macros_know_where_they_come_from(site
 
 
 def test_hostout_as_a_develop_egg_of_the_buildout(site: Site) -> None:
+    project = site.folder / "src" / "collective.hostout"
+    # a copy: building it writes into its folder, which other tests look at
+    shutil.copytree(PROJECT / "src", project / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE.txt"):
+        shutil.copy(PROJECT / name, project)
     site.configure(
         f"""\
         [buildout]
         parts = host1
-        develop = {Path(config.__file__).parents[2]}
+        develop = {project}
         [host1]
         recipe = collective.hostout
         """
     )
     site.build()
+    assert str(project / "src") in (site.folder / "bin" / "hostout").read_text()
     assert site.hostout().splitlines()[-1] == "Valid hosts are: host1"
 
 

@@ -5,6 +5,7 @@ What does not belong here: how any of these is found out or written.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -18,6 +19,9 @@ from hostout.recipe import eggs, parts, records, workingset
 from hostout.recipe.local import local_buildout
 from hostout.recipe.parts import HostPart, Sections
 from hostout.recipe.plugins import PluginRecipe
+
+TAKEN = ("all", "buildout", "secrets")
+"""Names that mean something else on the command line or among the records."""
 
 under_way: set[str] = set()
 """The record folders that a run of this process writes when it ends: buildout hands nothing to an uninstaller."""
@@ -86,6 +90,8 @@ class Run:
         under_way.discard(str(self.directory))
 
     def _add_host(self, name: str) -> None:
+        if name in TAKEN or "/" in name or name.startswith(("-", ".")):
+            self.sections.fail(name, "recipe", f"a host cannot be called {name!r}")
         host = parts.host_part(self.sections, name, self._plugins)
         self._hosts[name] = host
         for section in host.sections:
@@ -108,7 +114,15 @@ class Run:
 
     def _working_set(self, before: dict[str, Json]) -> workingset.WorkingSet:
         own = self.sections.all_hostout()
-        return workingset.working_set(self.buildout, self.observer, workingset.recorded(before), own)
+        found = workingset.working_set(self.buildout, self.observer, workingset.recorded(before), own)
+        unseen = [
+            part for part in found.needs if part not in self.buildout._data and part not in before.get("needs", {})
+        ]
+        if unseen:
+            logging.getLogger("hostout").warning(
+                "%s: not built yet, run bin/buildout before you deploy", ", ".join(unseen)
+            )
+        return found
 
     def _write(self, hosts: tuple[HostPart, ...], working_set: workingset.WorkingSet) -> None:
         names = tuple(host.name for host in hosts)
