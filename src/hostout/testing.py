@@ -314,7 +314,7 @@ def _talk(host: EmbeddedHost, line: _Line) -> None:
     """One connection from key exchange to its end."""
     transport = paramiko.Transport(line)  # type: ignore[arg-type]  # it wants just these methods of a socket
     transport.add_server_key(host.host_key)
-    transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files)
+    transport.set_subsystem_handler("sftp", _Sftp, _Files)
     rules = _Rules(host)
     try:
         transport.start_server(server=rules)
@@ -574,6 +574,16 @@ def _answers(method: Callable[..., Any]) -> Callable[..., Any]:
     return answer
 
 
+class _Sftp(paramiko.SFTPServer):
+    """Closes the files of a client that went away, which paramiko forgets when it cannot say goodbye."""
+
+    def finish_subsystem(self) -> None:
+        for file in self.file_table.values():
+            file.close()
+        with contextlib.suppress(*GONE):
+            super().finish_subsystem()
+
+
 class _Files(paramiko.SFTPServerInterface):
     """SFTP on the file system here; relative paths begin in the home of the host."""
 
@@ -585,7 +595,7 @@ class _Files(paramiko.SFTPServerInterface):
         return self.home / path
 
     def canonicalize(self, path: str) -> str:
-        return os.path.normpath(self._path(path))
+        return os.path.realpath(self._path(path))
 
     @_answers
     def list_folder(self, path: str) -> list[paramiko.SFTPAttributes]:

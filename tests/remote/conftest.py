@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from listening import QUICK, Heard, LogIn, Person
 
-from hostout.model import Host, Secret
+from hostout.model import Emit, Host, Secret
 from hostout.remote import sshconfig
 from hostout.remote.connection import Connection, connect
 from hostout.remote.credentials import PasswordCache
@@ -50,6 +50,7 @@ def log_in(heard: Heard) -> Iterator[LogIn]:
         password: str | None = "right",
         person: Person | None = None,
         cache: PasswordCache | None = None,
+        emit: Emit | None = None,
         limits: Limits = QUICK,
         **options: Any,
     ) -> Connection:
@@ -57,7 +58,7 @@ def log_in(heard: Heard) -> Iterator[LogIn]:
             options = {"address": server.address, "port": server.port, "user": server.user, **options}
         secrets = {} if password is None else {"password": Secret(password)}
         host = Host("host1", secrets=secrets, **options)
-        connection = connect(host, person or Person(), heard, cache or PasswordCache(), host.address, limits)
+        connection = connect(host, person or Person(), emit or heard, cache or PasswordCache(), host.address, limits)
         opened.append(connection)
         return connection
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import hashlib
 import json
 import os
@@ -22,7 +23,7 @@ from hostout.remote.agent import Agent, Unfit
 from hostout.remote.connection import Connection
 from hostout.testing import EmbeddedHost
 
-SERVE = '''
+SERVE = """
 import base64, hashlib, json, os, sys, time
 from .words import READY
 
@@ -60,10 +61,15 @@ def main(question):
         elif request["do"] == "sleep":
             time.sleep(args["seconds"])
             say(event="done", id=number, result={})
+        elif request["do"] == "build":
+            say(event="out", text="building")
+            assert json.loads(source.readline()) == {"do": "cancel"}
+            say(event="out", text="cancelled")
+            say(event="failed", id=number, message="cancelled")
         elif request["do"] == "crash":
             sys.stderr.write("something broke\\n")
             os._exit(9)
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -214,9 +220,7 @@ def test_an_agent_that_dies_at_its_start_shows_why(
     assert "it hurts" in caught.value.tail[-1]
 
 
-def test_an_agent_that_dies_later_shows_why(
-    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
-) -> None:
+def test_an_agent_that_dies_later_shows_why(server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard) -> None:
     agent = start(log_in(server), package, heard)
     with pytest.raises(RemoteError, match="the agent ended with status 9") as caught:
         agent.request(Step("crash", ""))
@@ -273,6 +277,16 @@ def test_a_host_that_goes_silent_during_a_build_is_noticed(
     assert time.monotonic() - began < 10
 
 
+def test_ctrl_c_cancels_what_runs_there(server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard) -> None:
+    agent = start(log_in(server), package, heard)
+    threading.Timer(0.5, _thread.interrupt_main).start()
+    with pytest.raises(KeyboardInterrupt):
+        agent.request(Step("build", ""))
+    assert heard.lines("out") == ["building", "cancelled"]
+    assert agent.request(Step("talk", "", {"lines": 0})) == {"n": 1}
+    agent.close()
+
+
 def test_an_agent_that_never_starts_is_given_up(
     server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
 ) -> None:
@@ -289,9 +303,7 @@ def test_the_program_is_the_same_bytes_every_time(package: Path, tmp_path: Path)
     assert zipapp.program(package, {"a": 1}) == first
 
 
-def test_no_request_is_mistaken_for_an_answer(
-    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
-) -> None:
+def test_no_request_is_mistaken_for_an_answer(server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard) -> None:
     agent = start(log_in(server), package, heard)
     for lines in (0, 3, 0):
         assert agent.request(Step("talk", "", {"lines": lines})) == {"n": 1}

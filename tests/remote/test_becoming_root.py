@@ -17,7 +17,7 @@ from hostout.errors import ConnectionFailed, RemoteError
 from hostout.model import Step
 from hostout.remote.agent import Agent
 from hostout.remote.sudo import ASKED, MISSING, OPENED, Gate, SudoUnavailable, as_user
-from hostout.testing import EmbeddedHost
+from hostout.testing import EmbeddedHost, make_key
 
 SUDO = """#!{python} -IS
 import os, sys
@@ -38,7 +38,7 @@ if mode == "stranger" or mode == "password":
     for left in (2, 1, 0):
         sys.stderr.write(prompt)
         sys.stderr.flush()
-        if line() == "right":
+        if line() == os.environ.get("SUDO_PASSWORD", "right"):
             break
         print("Sorry, try again." if left else "sudo: 3 incorrect password attempts", file=sys.stderr)
     else:
@@ -73,8 +73,7 @@ def worker(server: EmbeddedHost) -> EmbeddedHost:
 
 
 def test_a_line_runs_as_root_as_a_whole(worker: EmbeddedHost, log_in: LogIn, heard: Heard) -> None:
-    connection = log_in(worker)
-    result = connection.sudo("cd / && echo $IS_ROOT 'a  b'; exit 3", warn=True)
+    result = log_in(worker).sudo("cd / && echo $IS_ROOT 'a  b'; exit 3", warn=True)
     assert (result.stdout, result.exited) == ("yes a  b\n", 3)
     assert heard.lines("sudo") == ["cd / && echo $IS_ROOT 'a  b'; exit 3"]
     assert heard.lines("out") == ["yes a  b"]
@@ -103,32 +102,38 @@ def test_the_login_password_is_used_and_never_shown(worker: EmbeddedHost, log_in
     assert not any("right" in command for command in worker.commands)
 
 
-def test_a_wrong_password_is_asked_three_times(log_in: LogIn, worker: EmbeddedHost) -> None:
-    person = Person(["right", "wrong", "right"])
-    connection = log_in(worker, password=None, person=person)
-    connection.passwords.cache.worked(worker.user, connection.passwords.cache.learn("stale"))
-    person.asked.clear()
+def test_a_wrong_password_is_asked_again_on_a_terminal(log_in: LogIn, worker: EmbeddedHost) -> None:
+    worker.environment["SUDO_PASSWORD"] = "another"
+    person = Person(["wrong", "another"])
+    connection = log_in(worker, person=person)
     assert connection.sudo("echo hi", hide=True).stdout == "hi\n"
     assert person.asked == [f"[sudo] password for {worker.user} at 127.0.0.1: "] * 2
+    assert connection.sudo("echo hi", hide=True).stdout == "hi\n"
+    assert len(person.asked) == 2, "the one that worked is remembered"
+
+
+def test_three_wrong_passwords_are_one_line(log_in: LogIn, worker: EmbeddedHost) -> None:
+    worker.environment["SUDO_PASSWORD"] = "another"
+    person = Person(["a", "b", "c", "d"])
+    with pytest.raises(SudoUnavailable, match="does not accept the password of") as caught:
+        log_in(worker, person=person).sudo("true")
+    assert caught.value.reason == "password"
+    assert len(person.asked) <= 3
 
 
 def test_a_wrong_password_without_terminal_is_one_line(worker: EmbeddedHost, log_in: LogIn) -> None:
-    connection = log_in(worker)
-    connection.passwords.host.secrets.clear()  # type: ignore[attr-defined, union-attr]
-    connection.passwords.cache.worked(worker.user, connection.passwords.cache.learn("stale"))
-    with pytest.raises(SudoUnavailable, match="sudo at 127.0.0.1 does not accept the password of") as caught:
-        connection.sudo("cat", hide=True)
-    assert caught.value.reason == "password"
-    assert caught.value.host == "host1"
+    worker.environment["SUDO_PASSWORD"] = "another"
+    with pytest.raises(SudoUnavailable, match=r"sudo at 127\.0\.0\.1 does not accept the password of") as caught:
+        log_in(worker).sudo("cat", hide=True)
+    assert (caught.value.reason, caught.value.host) == ("password", "host1")
     assert (worker.home / "sudo-was-asked").read_text().count("-k") == 1
 
 
-def test_no_password_and_nobody_to_ask_says_what_to_set(worker: EmbeddedHost, log_in: LogIn) -> None:
-    connection = log_in(worker)
-    connection.passwords.host = None
-    connection.passwords.cache._by_user.clear()
+def test_no_password_and_nobody_to_ask_says_what_to_set(worker: EmbeddedHost, log_in: LogIn, home: Path) -> None:
+    key = make_key(home / ".ssh" / "id_ecdsa")
+    worker.authorized.add(Path(f"{key}.pub").read_text().split()[1])
     with pytest.raises(SudoUnavailable, match="HOSTOUT_PASSWORD") as caught:
-        connection.sudo("true")
+        log_in(worker, password=None).sudo("true")
     assert caught.value.reason == "password"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import io
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -42,10 +44,8 @@ def test_output_and_errors_come_line_by_line(server: EmbeddedHost, log_in: LogIn
 
 
 def test_output_is_heard_while_the_command_runs(server: EmbeddedHost, log_in: LogIn) -> None:
-    connection = log_in(server)
     came: list[float] = []
-    connection._set(around=type(connection.around)(None, lambda e: came.append(time.monotonic()), None, None))
-    connection.run("echo now; sleep 1; echo later")
+    log_in(server, emit=lambda event: came.append(time.monotonic())).run("echo now; sleep 1; echo later")
     assert came[2] - came[1] > 0.8
 
 
@@ -120,15 +120,13 @@ def test_a_character_on_the_border_of_two_blocks_is_whole(server: EmbeddedHost, 
 
 
 def test_a_million_lines_stream_through(server: EmbeddedHost, log_in: LogIn) -> None:
-    connection = log_in(server)
     count = 0
 
     def emit(event: Event) -> None:
         nonlocal count
         count += event.kind == "out"
 
-    connection._set(around=type(connection.around)(None, emit, None, None))
-    result = connection.run("yes 0123456789012345678901234567890123456789 | head -n 1000000")
+    result = log_in(server, emit=emit).run("yes 0123456789012345678901234567890123456789 | head -n 1000000")
     assert count == 1_000_000
     assert len(result.stdout) < 20_000_000
 
@@ -152,3 +150,14 @@ def test_a_command_ended_by_a_signal_fails(server: EmbeddedHost, log_in: LogIn) 
 def test_a_time_limit_of_the_caller_holds(server: EmbeddedHost, log_in: LogIn) -> None:
     with pytest.raises(RemoteError, match="did not end within 1 s"):
         log_in(server).run("sleep 20", timeout=1)
+
+
+@pytest.mark.parametrize("verb", ["run", "sudo"])
+def test_ctrl_c_ends_a_command_at_once(server: EmbeddedHost, log_in: LogIn, verb: str) -> None:
+    connection = log_in(server)
+    threading.Timer(0.5, _thread.interrupt_main).start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        getattr(connection, verb)("sleep 60")
+    assert time.monotonic() - began < 8
+    assert connection.run("echo still here", hide=True).stdout == "still here\n"

@@ -27,7 +27,6 @@ def failure(log_in: LogIn, **options: object) -> str:
     return caught.value.message
 
 
-
 def test_a_port_that_refuses(log_in: LogIn) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

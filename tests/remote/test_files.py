@@ -82,6 +82,24 @@ def test_a_second_put_replaces_files_and_keeps_others(server: EmbeddedHost, log_
     assert (server.home / "folder" / "other").read_text() == "other"
 
 
+def test_a_folder_goes_onto_one_of_its_name(server: EmbeddedHost, log_in: LogIn, folder: Path, tmp_path: Path) -> None:
+    connection = log_in(server)
+    for _ in range(2):
+        connection.put(str(folder), f"{server.home}/folder")
+        connection.get("folder", str(tmp_path / "back" / "folder"))
+    assert picture(server.home / "folder") == picture(folder)
+    assert picture(tmp_path / "back" / "folder") == picture(folder)
+
+
+def test_a_link_to_a_file_stays_one(server: EmbeddedHost, log_in: LogIn, folder: Path) -> None:
+    (server.home / "release").mkdir()
+    (server.home / "release" / "file").write_text("old")
+    (server.home / "file").symlink_to("release/file")
+    log_in(server).put(str(folder / "file"), "file")
+    assert (server.home / "file").is_symlink()
+    assert (server.home / "release" / "file").read_text() == "content"
+
+
 def test_no_temporary_file_stays(server: EmbeddedHost, log_in: LogIn, folder: Path) -> None:
     log_in(server).put(str(folder), "copy")
     assert not [path for path in server.home.rglob("*") if path.name.startswith(".hostout")]
@@ -104,9 +122,7 @@ def test_a_file_that_cannot_be_replaced_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize(("verb", "name"), [("put", "here"), ("get", "there")])
-def test_what_is_missing_is_named(
-    server: EmbeddedHost, log_in: LogIn, tmp_path: Path, verb: str, name: str
-) -> None:
+def test_what_is_missing_is_named(server: EmbeddedHost, log_in: LogIn, tmp_path: Path, verb: str, name: str) -> None:
     with pytest.raises(RemoteError) as caught:
         getattr(log_in(server), verb)(f"missing-{name}", str(tmp_path / "x"))
     assert f"{verb}: there is no missing-{name}" in caught.value.message

@@ -68,9 +68,7 @@ def test_another_fingerprint_is_refused(stranger: EmbeddedHost, log_in: LogIn) -
 
 
 @pytest.mark.parametrize("option", ["ask", "accept-new", "pinned"])
-def test_a_changed_key_is_refused_whatever_is_set(
-    server: EmbeddedHost, log_in: LogIn, home: Path, option: str
-) -> None:
+def test_a_changed_key_is_refused_whatever_is_set(server: EmbeddedHost, log_in: LogIn, home: Path, option: str) -> None:
     old = server.fingerprint
     server.change_host_key()
     pinned = server.fingerprint if option == "pinned" else option

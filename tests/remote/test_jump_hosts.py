@@ -27,9 +27,7 @@ def configure(home: Path, server: EmbeddedHost, line: str, more: str = "") -> No
     )
 
 
-def test_a_host_behind_a_jump_host(
-    server: EmbeddedHost, jump: EmbeddedHost, log_in: LogIn, home: Path
-) -> None:
+def test_a_host_behind_a_jump_host(server: EmbeddedHost, jump: EmbeddedHost, log_in: LogIn, home: Path) -> None:
     configure(home, server, f"ProxyJump {jump.user}@127.0.0.1:{jump.port}")
     person = Person(["right"])
     connection = log_in(address="web", password=None, person=person)

@@ -54,7 +54,7 @@ def test_a_password_command_is_asked_for_it(server: EmbeddedHost, log_in: LogIn,
 
 
 def test_a_password_command_that_fails_is_named(server: EmbeddedHost, log_in: LogIn) -> None:
-    with pytest.raises(ConfigurationError, match="password-command.*status 7"):
+    with pytest.raises(ConfigurationError, match=r"password-command.*status 7"):
         log_in(server, password=None, password_command="exit 7")
 
 
@@ -144,7 +144,7 @@ def test_identity_file_names_the_key_or_its_public_half(
 
 
 def test_an_identity_file_that_is_missing_is_named(key_server: EmbeddedHost, log_in: LogIn, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="identity-file: there is no .*/nowhere"):
+    with pytest.raises(ConfigurationError, match=r"identity-file: there is no .*/nowhere"):
         log_in(key_server, password=None, identity_file=str(tmp_path / "nowhere"))
 
 

@@ -95,7 +95,7 @@ class Agent:
 
         Raises SudoUnavailable, Unfit, RemoteError (it does not start) or ConnectionFailed.
         """
-        program = zipapp.program(package, question)
+        program = zipapp.program(package, question, through_sudo=become and connection.user != "root")
         agent = cls(connection, connection.create_session(), emit)
         try:
             agent._begin(program, become)
@@ -253,9 +253,9 @@ class Agent:
 
     def _ended(self) -> Exception:
         """Why the agent ended before it was to."""
-        if not self.connection.is_connected:
-            return self.connection.lost()
         code = status(self.channel)
+        if code == -1 and self.connection.broke():
+            return self.connection.lost()
         how = "by a signal" if code == -1 else f"with status {code}"
         return self._error(f"the agent ended {how}" if self.ready else f"the agent did not start: it ended {how}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ from hostout.remote.sshconfig import Target
 from hostout.remote.sudo import Dialogue, SudoUnavailable, as_user, new_token
 
 HOP = re.compile(r"(ssh://)?((?P<user>.+)@)?(\[(?P<bracketed>[^]]+)\]|(?P<address>[^:@]+))(:(?P<port>\d+))?/?")
+
+MOMENT = 1.0
 
 LONGEST_WAY = 8
 """Jump hosts behind each other; more is a loop."""
@@ -171,6 +174,18 @@ class Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no type
         why = "it does not answer any more" if silent else "the connection was lost"
         return ConnectionFailed(f"{self.target.place}: {why}", host=self.part)
 
+    def broke(self, error: BaseException | None = None) -> bool:
+        """Whether the connection is gone, or (where there is an error) that is what the error is about.
+
+        A channel ends a moment before its transport does.
+        """
+        # paramiko gives its own errors no number, those of a file system have one
+        if error is None or not isinstance(error, OSError) or error.errno is None or isinstance(error, ConnectionError):
+            until = time.monotonic() + MOMENT
+            while self.is_connected and time.monotonic() < until:
+                time.sleep(0.02)
+        return not self.is_connected
+
     def create_session(self) -> Any:
         """A new raw channel. Raises ConnectionFailed when there is none within the limit."""
         with self.alive():
@@ -227,7 +242,7 @@ class Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no type
         runner = Runner(context=self, inline_env=self.inline_ssh_env, start=start)
         with self.alive(), self._explained(), _whole_lines(options):
             result = runner.run(line, **options)
-        if result is not None and getattr(result, "exited", 0) == -1 and not self.is_connected:
+        if result is not None and getattr(result, "exited", 0) == -1 and self.broke():
             raise self.lost()
         return result
 
@@ -252,7 +267,7 @@ class Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no type
         try:
             yield
         except UnexpectedExit as error:
-            if error.result.exited == -1 and not self.is_connected:
+            if error.result.exited == -1 and self.broke():
                 raise self.lost() from error
             raise self._command_failed(_failed(error.result), error.result) from error
         except CommandTimedOut as error:
@@ -268,7 +283,7 @@ class Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no type
         try:
             yield
         except (SSHException, EOFError, OSError, ThreadException) as error:
-            if not self.is_connected:
+            if self.broke(error):
                 raise self.lost() from error
             if isinstance(error, SSHException):
                 raise ConnectionFailed(f"{self.target.place}: {error}", host=self.part) from error

@@ -130,18 +130,20 @@ class Passwords:
 
     def _asked(self, prompt: str, tried: list[str]) -> Iterator[Secret]:
         for _ in range(TRIES):
-            # whoever asked first has it for all
-            with self.cache.asking:
-                known = self._cached()
-                if known is not None and known.reveal() not in tried:
-                    password = known
-                else:
-                    answer = self.ask.secret(prompt)
-                    if answer is None:
-                        return
-                    password = self.cache.learn(answer)
-                tried.append(password.reveal())
-                yield password
+            password = self._known_or_asked(prompt, tried)
+            if password is None:
+                return
+            tried.append(password.reveal())
+            yield password
+
+    def _known_or_asked(self, prompt: str, tried: list[str]) -> Secret | None:
+        """Who asked first has it for all: a password that worked elsewhere meanwhile comes before a question."""
+        with self.cache.asking:
+            known = self._cached()
+            if known is not None and known.reveal() not in tried:
+                return known
+            answer = self.ask.secret(prompt)
+            return None if answer is None else self.cache.learn(answer)
 
     def worked(self, password: Secret) -> None:
         """This one was right."""

@@ -14,7 +14,7 @@ import paramiko
 
 from hostout.errors import ConnectionFailed, RemoteError
 from hostout.model import Secret
-from hostout.remote.channel import OUT, pieces
+from hostout.remote.channel import OUT, pieces, status
 from hostout.remote.credentials import Passwords
 from hostout.remote.limits import Limits
 
@@ -98,6 +98,7 @@ class Dialogue:
         self.limits = limits
         self._candidates = passwords.candidates(f"[sudo] password for {passwords.user} at {place}: ")
         self._sent: Secret | None = None
+        self._refused = False
 
     def __call__(self) -> tuple[bytes, bytes]:
         """Returns what the command has written so far. Raises SudoUnavailable or ConnectionFailed."""
@@ -127,10 +128,11 @@ class Dialogue:
 
     def _answer(self) -> None:
         tried, self._sent = self._sent, next(self._candidates, None)
+        self._refused = tried is not None
         if self._sent is not None:
             self.channel.sendall(self._sent.reveal().encode() + b"\n")
         elif tried is not None:
-            raise self._unavailable(f"sudo at {self.place} does not accept the password of {self.user}", "password")
+            raise self._wrong_password()
         else:
             raise self._unavailable(
                 f"sudo at {self.place} asks for the password of {self.user}, none is known and there is no "
@@ -139,11 +141,15 @@ class Dialogue:
             )
 
     def _ended(self) -> Exception:
-        transport = self.channel.get_transport()
-        if transport is None or not transport.is_active():
+        if status(self.channel) == -1:
             return ConnectionFailed(f"the connection to {self.place} was lost")
+        if self._refused:
+            return self._wrong_password()
         said = self.gate.lines() or ["it ended without a word"]
         return self._unavailable(f"{self.user} does not become root at {self.place}: {said[-1]}", "refused")
+
+    def _wrong_password(self) -> SudoUnavailable:
+        return self._unavailable(f"sudo at {self.place} does not accept the password of {self.user}", "password")
 
     def _unavailable(self, text: str, reason: str) -> SudoUnavailable:
         self.channel.close()

@@ -12,10 +12,10 @@ import os
 import posixpath
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import paramiko
 from paramiko.ssh_exception import SSHException
@@ -36,14 +36,15 @@ def put(connection: Connection, local: str | Path, remote: str) -> str:
     """Copies a file or a folder to the host; returns the path that it has there.
 
     ``remote`` is relative to the home of the login user unless absolute. Where it names an existing folder (or ends in
-    ``/``) the copy goes into it under its own name, as ``cp -r`` does; folders that exist are filled up. Raises
-    RemoteError with one line, ConnectionFailed when the host is lost.
+    ``/``) the copy goes into it under its own name, as ``cp -r`` does, but a folder onto one of the same name: a second
+    ``put`` of it brings it up to date. A link to a file stays, the file is replaced. Raises RemoteError with one line,
+    ConnectionFailed when the host is lost.
     """
     local = Path(local)
     if not local.exists() and not local.is_symlink():
         raise RemoteError(f"put: there is no {local} here", host=connection.part)
     with _explained(connection, "put", remote), connection.files() as sftp:
-        target = _inside(sftp, remote, local.resolve().name)
+        target = _place(sftp, remote, local)
         connection.say("put", " -> ".join((str(local), target)))
         _Upload(connection, sftp).anything(local, target)
     return target
@@ -54,17 +55,30 @@ def get(connection: Connection, remote: str, local: str | Path) -> Path:
     with _explained(connection, "get", remote), connection.files() as sftp:
         found = sftp.stat(remote)
         target = Path(local)
-        if target.is_dir() or str(local).endswith("/"):
-            target = target / posixpath.basename(posixpath.normpath(remote))
+        name = posixpath.basename(posixpath.normpath(remote))
+        onto = stat.S_ISDIR(found.st_mode or 0) and target.name == name
+        if str(local).endswith("/") or (target.is_dir() and not onto):
+            target = target / name
         connection.say("get", " -> ".join((remote, str(target))))
         _Download(connection, sftp).anything(remote, found, target)
     return target
 
 
-def _inside(sftp: paramiko.SFTPClient, remote: str, name: str) -> str:
-    if remote.endswith("/") or _is_folder(sftp, remote):
-        return posixpath.join(remote, name)
-    return remote
+def _place(sftp: paramiko.SFTPClient, remote: str, local: Path) -> str:
+    """The path that a copy gets, with a link to a file followed."""
+    name = local.resolve().name
+    onto = local.is_dir() and posixpath.basename(remote) == name
+    if remote.endswith("/") or (_is_folder(sftp, remote) and not onto):
+        remote = posixpath.join(remote, name)
+    return (sftp.normalize(remote) or remote) if _is_link_to_file(sftp, remote) else remote
+
+
+def _is_link_to_file(sftp: paramiko.SFTPClient, path: str) -> bool:
+    try:
+        return stat.S_ISLNK(sftp.lstat(path).st_mode or 0) and stat.S_ISREG(sftp.stat(path).st_mode or 0)
+    except OSError:
+        # not there, or a link to nowhere, which is replaced
+        return False
 
 
 def _is_folder(sftp: paramiko.SFTPClient, path: str) -> bool:
@@ -87,7 +101,7 @@ def _explained(connection: Connection, verb: str, remote: str) -> Iterator[None]
     except HostoutError:
         raise
     except (OSError, EOFError, SSHException) as error:
-        if not connection.is_connected:
+        if connection.broke(error):
             raise connection.lost() from error
         raise RemoteError(f"{verb}: {_reason(error, remote)}", host=connection.part) from error
 
@@ -161,6 +175,20 @@ class _Upload:
             self.sftp.rename(old, new)
 
 
+class _Ahead(paramiko.SFTPFile):
+    """A file of which whole windows are asked for before the first block is read.
+
+    paramiko asks in a thread of its own, for which every answer that comes early waits in a busy loop: on a fast line
+    that made downloads fifty times slower.
+    """
+
+    def _start_prefetch(self, chunks: Sequence[tuple[int, int]], max_concurrent_requests: int | None = None) -> None:
+        self._prefetching = True
+        self._prefetch_done = False
+        paramiko_file: Any = self
+        paramiko_file._prefetch_thread(chunks, None)
+
+
 class _Download:
     """Copies one thing from the host, which is not trusted with names."""
 
@@ -193,6 +221,7 @@ class _Download:
     def _file(self, remote: str, found: paramiko.SFTPAttributes, local: Path) -> None:
         def write(name: Path) -> None:
             with self.sftp.open(remote, "rb") as source, name.open("xb") as target:
+                source.__class__ = _Ahead
                 for window in _windows(found.st_size or 0):
                     target.writelines(source.readv(window))
                 if target.tell() != (found.st_size or 0):

@@ -73,11 +73,15 @@ class Program:
     later: bytes
 
 
-def program(package: Path, question: Mapping[str, Json]) -> Program:
-    """The agent in ``package`` with its question."""
+def program(package: Path, question: Mapping[str, Json], *, through_sudo: bool = False) -> Program:
+    """The agent in ``package`` with its question.
+
+    ``through_sudo`` keeps both out of the command line: sudo stays in the process list as long as the agent runs, and
+    writes what it is called with to the log of the host.
+    """
     payload = _payload(zipped(package), json.dumps(question, separators=(",", ":")).encode())
     start = ("sh", "-c", START, "hostout", LOADER)
-    if len(payload) + len(LOADER) + len(START) <= LONGEST_COMMAND:
+    if not through_sudo and len(payload) + len(LOADER) + len(START) <= LONGEST_COMMAND:
         return Program((*start, payload, "0"), b"")
     return Program((*start, "", str(len(payload))), payload.encode())
 
