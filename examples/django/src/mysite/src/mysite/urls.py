@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from django.urls import path
 
-from mysite.views import front
+from mysite.views import front, health
 
-urlpatterns = [path("", front)]
+urlpatterns = [path("", front), path("health", health)]

@@ -8,9 +8,9 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     initial = True
 
-    dependencies: list[tuple[str, str]] = []
+    dependencies = ()
 
-    operations = [
+    operations = (
         migrations.CreateModel(
             name="Visit",
             fields=[
@@ -18,4 +18,4 @@ class Migration(migrations.Migration):
                 ("when", models.DateTimeField(auto_now_add=True)),
             ],
         ),
-    ]
+    )
