@@ -23,7 +23,7 @@ from hostout.agent import protocol
 
 AGENT = Path(protocol.__file__).parent
 LIMIT = 60.0
-WHEELS = Path(__file__).resolve().parents[2] / ".build" / "wheels"
+WHEELS = Path(__file__).resolve().parents[1] / ".build" / "wheels"
 ENVIRONMENT = ("zc.buildout", "setuptools", "wheel", "pip", "packaging", "platformdirs")
 _MAIN = "import sys\nfrom hostout_agent.serve import main\nsys.exit(main(sys.argv[1]))\n"
 

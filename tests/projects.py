@@ -98,7 +98,7 @@ class Project:
         """``bin/buildout``, which has to succeed."""
         return self.env.build(self.folder, "-c", self.config, *args, home=self.home)
 
-    def hostout(self, *args: str, timeout: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
+    def hostout(self, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """``bin/hostout`` without a terminal; standard error is within ``stdout``."""
         return subprocess.run(
             [str(self.folder / "bin" / "hostout"), *args],
@@ -109,7 +109,7 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=timeout,
+            timeout=240,
             check=False,
         )
 
@@ -128,7 +128,7 @@ class Project:
         return done.stdout
 
     @contextmanager
-    def terminal(self, *args: str, timeout: float = 60) -> Iterator[pexpect.spawn]:
+    def terminal(self, *args: str, timeout: float = 60) -> Iterator[pexpect.spawn[str]]:
         """``bin/hostout`` on a terminal."""
         script = str(self.folder / "bin" / "hostout")
         env = self._environment()

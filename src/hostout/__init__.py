@@ -7,7 +7,9 @@ loads nothing.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+
+# what typing calls so, without the time that it takes to load
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from hostout.commands.environment import (

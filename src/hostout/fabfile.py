@@ -96,7 +96,6 @@ def resetpermissions() -> None:
     current().deployment.setowners()
 
 
-@deploys()
 def bootstrap() -> None:
     """Install Python and the users that a deployment needs"""
     current().deployment.bootstrap()

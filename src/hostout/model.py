@@ -208,8 +208,8 @@ class Release:
     ``requirements`` are (name, version) of all distributions that the parts need, ``environment`` those of
     zc.buildout's own environment; which wheels serve them waits for the host's Python. ``develop`` are the
     distributions of develop packages, ``files`` the bundle without ``config``, whose text depends on the host's cache
-    and is made of ``settings``. ``messages`` are the lines that ``uploadeggs`` prints: those that begin with a tab stand
-    as they are, the others behind ``Hostout: ``.
+    and is made of ``settings``. ``messages`` are the lines that ``uploadeggs`` prints: those that begin with a tab
+    stand as they are, the others behind ``Hostout: ``.
     """
 
     id: str

@@ -49,9 +49,7 @@ class OverSsh:
 
         return deployment(host, label, self.local, self.options, self.emit, self.terminal.confirm)
 
-    def prepare(
-        self, hosts: Sequence[HostoutHost], packages: bool, keep_going: bool
-    ) -> Mapping[str, HostoutError]:
+    def prepare(self, hosts: Sequence[HostoutHost], packages: bool, keep_going: bool) -> Mapping[str, HostoutError]:
         """Checks, packages and questions all hosts, before anything is changed on one; what went wrong by host."""
         from hostout.deploy.fleet import Candidate, prepare  # noqa: PLC0415 - as above
 

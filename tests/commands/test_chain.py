@@ -127,9 +127,7 @@ def test_get_looks_names_up_and_never_copies_files(tmp_path: Path) -> None:
 
 
 def test_the_host_object_has_what_hostout_1_had(tmp_path: Path) -> None:
-    host = World(
-        tmp_path, pre_commands=("stop",), post_commands=("start",), parts=("app",), effective_user="app"
-    ).host
+    host = World(tmp_path, pre_commands=("stop",), post_commands=("start",), parts=("app",), effective_user="app").host
     assert host.getRemoteBuildoutPath() == host.path == "/srv/host1"
     assert host.getLocalBuildoutPath() == str(tmp_path)
     assert host.buildout_cache == "/srv/buildout-cache"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def test_deploy_edit_and_deploy_again(buildout_env: BuildoutEnvironment, machine
     assert [line.split(",")[0] for line in uploaded(edited)] == ["upload 1 file"]
 
 
-@pytest.mark.parametrize("policy", ["", "Defaults use_pty\n", "Defaults requiretty\n"])
+@pytest.mark.parametrize("policy", ["", "Defaults use_pty\n"])
 @pytest.mark.parametrize("sudo", ["password", "nopasswd"])
 def test_deploy_as_somebody_who_may_use_sudo(
     env: BuildoutEnvironment, machine: Machine, tmp_path: Path, sudo: str, policy: str
@@ -56,8 +57,8 @@ def test_deploy_as_somebody_who_may_use_sudo(
     assert FIRST in machine.http()
     assert machine.run("stat -c %U /srv/hello/current/").stdout == "app\n"
     assert PASSWORD not in said
-    logs = machine.run("journalctl --no-pager -o cat; find /srv/hello /srv/buildout-cache -type f | xargs cat").stdout
-    assert PASSWORD not in logs
+    machine.run("journalctl --no-pager -o cat > /srv/journal")
+    assert machine.run(["grep", "-rlF", PASSWORD, "/srv", "/var/log", "/tmp"], check=False).stdout == ""
     who = project.succeed("host1", "sudo", "whoami", HOSTOUT_PASSWORD=PASSWORD)
     assert f"[{machine.address}] out: root" in who
 
@@ -120,7 +121,7 @@ def test_resetpermissions_puts_owners_right(env: BuildoutEnvironment, machine: M
     project = hello(env, tmp_path, machine)
     project.succeed("host1", "deploy")
     before = machine.run("find /srv -printf '%p %u %m\\n' | sort").stdout
-    machine.run("chown -R root /srv/hello /srv/buildout-cache; chmod -R g+w /srv/hello/current/bin")
+    machine.run("chown -R root /srv/hello /srv/buildout-cache/*; chmod -R g+w /srv/hello/current/bin")
     project.succeed("host1", "resetpermissions")
     assert machine.run("find /srv -printf '%p %u %m\\n' | sort").stdout == before
 
@@ -140,8 +141,8 @@ def test_two_hosts_in_one_call(env: BuildoutEnvironment, machine_pair: tuple[Mac
     assert FIRST in one.http() and FIRST in two.http()
     everywhere = project.succeed("all", "run", "echo", "$HOME", "*")
     for each in machine_pair:
-        expected = "/root bin current develop-eggs hello.ini parts releases var"
-        assert f"[{each.address}] out: {expected}".split() <= everywhere.split()
+        (line,) = re.findall(rf"\[{each.address}\] out: (.*)", everywhere)
+        assert {"/root", "bin", "current", "releases", "var"} <= set(line.split())
 
 
 def test_django_migrates_and_keeps_its_database(
@@ -154,18 +155,14 @@ def test_django_migrates_and_keeps_its_database(
     project.build()
     first = project.succeed("host1", "deploy")
     assert "Applying mysite.0001_initial... OK" in first
-    assert "1" in machine.http(port=8000)
-    database = "/srv/mysite/var/db.sqlite3"
-    visits = ["sh", "-c", f"sha256sum {database}; stat -c '%i %Y' {database}"]
-    project.edit("src/mysite/src/mysite/views.py", "Visits", "Visitors")
-    before = machine.run(visits).stdout
-    project.edit("hosts.cfg", "health-check", "# health-check")
-    project.build()
+    assert "Visit 1." in machine.http(port=8000)
+    database = machine.run("cd /srv/mysite/var && sha256sum db.sqlite3 && stat -c '%i %Y' db.sqlite3").stdout
+    project.edit("src/mysite/src/mysite/views.py", FIRST, SECOND)
     project.succeed("host1", "deploy")
-    assert machine.run(visits).stdout == before
-    assert "Visitors" in machine.http(port=8000)
+    assert machine.run("cd /srv/mysite/var && sha256sum db.sqlite3 && stat -c '%i %Y' db.sqlite3").stdout == database
     machine.restart()
-    assert "Visitors" in machine.http(port=8000)
+    page = machine.http(port=8000)
+    assert SECOND in page and "Visit 2." in page
 
 
 @pytest.mark.parametrize("user", ["root", "admin"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from buildouts import VERSIONS, BuildoutEnvironment, environment
 from machines import Machine
+from plugged import init_script, plugged
 
 HELLO = Path(__file__).parents[2] / "examples" / "hello"
 BUILT = shutil.ignore_patterns("bin", "develop-eggs", "eggs", "parts", "var", ".installed.cfg", "*.egg-info")
@@ -64,7 +66,8 @@ class Hello:
         file.write_text(text.replace(old, new))
 
     def hostout(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.env.script(self.folder, self.folder / "bin" / "hostout", "host1", *words, timeout=300)
+        script, home = self.folder / "bin" / "hostout", Path(os.environ["HOME"])
+        return self.env.script(self.folder, script, "host1", *words, home=home, timeout=300)
 
     def deploy(self) -> str:
         done = self.hostout("deploy")
@@ -75,8 +78,25 @@ class Hello:
     def supervisord(self) -> int:
         return int(self.machine.read("/srv/hello/var/supervisord.pid"))
 
-    def cgroup(self) -> str:
-        return self.machine.read(f"/proc/{self.supervisord}/cgroup")
+    def is_service(self) -> bool:
+        """Whether systemd has it, and knows that it runs."""
+        active = self.machine.run(["systemctl", "is-active", UNIT], check=False).stdout == "active\n"
+        return active and f"{UNIT}.service" in self.machine.read(f"/proc/{self.supervisord}/cgroup")
+
+    def cannot_be_built(self) -> None:
+        """Deploys a configuration that collective.recipe.supervisor does not understand."""
+        self.produces("10 hello (startsecs=2)", "what is this")
+        failed = self.hostout("deploy")
+        assert failed.returncode == 1, failed.stdout
+        assert "Program line incorrect" in failed.stdout
+
+    def crashes(self) -> None:
+        """Deploys a release whose program ends as soon as it is started."""
+        self.produces("[run]", "[crash]")
+        failed = self.hostout("deploy")
+        assert failed.returncode == 1, failed.stdout
+        assert re.search(r"out: hello +(FATAL|BACKOFF) ", failed.stdout), failed.stdout
+        assert "usage: hello run" in failed.stdout, "the last words of the program"
 
 
 New = Callable[..., Hello]
@@ -96,9 +116,8 @@ def runs(said: str) -> bool:
     return bool(running) and said.endswith("\nDone.\n")
 
 
-@pytest.mark.parametrize("downtime", ["switch", "deploy"])
-def test_every_deployment_ends_with_its_status_and_the_new_code_answers(hello: New, downtime: str) -> None:
-    mine = hello(f"downtime = {downtime}")
+def test_a_deployment_ends_with_its_status_and_a_failed_build_leaves_the_old_processes_running(hello: New) -> None:
+    mine = hello()
     assert runs(mine.deploy())
     assert TEXT in mine.machine.http()
     old = mine.supervisord
@@ -106,76 +125,55 @@ def test_every_deployment_ends_with_its_status_and_the_new_code_answers(hello: N
     assert runs(mine.deploy())
     assert "Another version." in mine.machine.http()
     assert not mine.machine.exists(f"/proc/{old}")
-    assert mine.machine.run(["stat", "-c", "%U", f"/proc/{mine.supervisord}"]).stdout == "hello\n"
+    new = mine.supervisord
+    assert mine.machine.run(["stat", "-c", "%U", f"/proc/{new}"]).stdout == "hello\n"
+    mine.cannot_be_built()
+    assert mine.supervisord == new
+    assert "Another version." in mine.machine.http()
 
 
-def test_with_init_d_the_application_is_a_service_that_survives_a_restart_of_the_machine(hello: New) -> None:
-    mine = hello("init.d = True")
+def test_with_downtime_deploy_it_ends_so_too_and_a_failed_build_starts_the_old_processes_again(hello: New) -> None:
+    mine = hello("downtime = deploy")
     assert runs(mine.deploy())
-    assert f"{UNIT}.service" in mine.cgroup()
+    mine.says("Another version.")
+    assert runs(mine.deploy())
+    assert "Another version." in mine.machine.http()
+    mine.cannot_be_built()
+    assert "Another version." in mine.machine.http()
+
+
+def test_a_release_whose_program_crashes_is_bad_and_the_one_before_runs_again(hello: New) -> None:
+    mine = hello()
+    mine.deploy()
+    mine.crashes()
+    assert TEXT in mine.machine.http()
+
+
+def test_with_init_d_the_application_is_a_service_that_starts_with_the_machine(hello: New) -> None:
+    hello().deploy()
+    mine = hello("init.d = True")
+    by_hand = mine.supervisord
+    mine.says("Another version.")
+    assert runs(mine.deploy())
+    assert not mine.machine.exists(f"/proc/{by_hand}"), "it takes over what was started without it"
+    assert mine.is_service()
     unit = mine.machine.read(f"/etc/systemd/system/{UNIT}.service")
     assert "releases" not in unit
     assert "User=hello" in unit
     mine.machine.restart()
-    assert TEXT in mine.machine.http(within=40)
-    assert f"{UNIT}.service" in mine.cgroup()
-    mine.says("Another version.")
-    assert runs(mine.deploy())
-    assert "Another version." in mine.machine.http()
-    assert mine.machine.run(["systemctl", "is-active", UNIT]).stdout == "active\n"
-    assert mine.machine.read(f"/etc/systemd/system/{UNIT}.service") == unit
-
-
-def test_with_init_d_it_comes_back_after_a_power_failure(hello: New) -> None:
-    mine = hello("init.d = True")
-    mine.deploy()
+    assert "Another version." in mine.machine.http(within=40)
+    assert mine.is_service()
     mine.machine.run("sync")
     mine.machine.restart(crash=True)
-    assert TEXT in mine.machine.http(within=40)
-
-
-def test_init_d_takes_over_what_was_started_without_it(hello: New) -> None:
-    hello().deploy()
-    mine = hello("init.d = True")
-    old = mine.supervisord
-    mine.says("Another version.")
+    assert "Another version." in mine.machine.http(within=40)
+    mine.says("One more.")
     assert runs(mine.deploy())
-    assert not mine.machine.exists(f"/proc/{old}")
-    assert f"{UNIT}.service" in mine.cgroup()
-
-
-def test_a_failed_build_leaves_the_old_processes_running(hello: New) -> None:
-    mine = hello()
-    mine.deploy()
-    old = mine.supervisord
-    mine.produces("10 hello (startsecs=2)", "what is this")
-    failed = mine.hostout("deploy")
-    assert failed.returncode == 1, failed.stdout
-    assert "Program line incorrect" in failed.stdout
-    assert mine.supervisord == old
-    assert TEXT in mine.machine.http()
-
-
-def test_with_downtime_deploy_a_failed_build_starts_the_old_processes_again(hello: New) -> None:
-    mine = hello("downtime = deploy")
-    mine.deploy()
-    mine.produces("10 hello (startsecs=2)", "what is this")
-    assert mine.hostout("deploy").returncode == 1
-    assert TEXT in mine.machine.http()
-
-
-@pytest.mark.parametrize("boot", ["False", "True"])
-def test_a_release_whose_program_crashes_is_bad_and_the_one_before_runs_again(hello: New, boot: str) -> None:
-    mine = hello(f"init.d = {boot}")
-    mine.deploy()
-    mine.says("Another version.")
-    mine.produces("[run]", "[crash]")
-    failed = mine.hostout("deploy")
-    assert failed.returncode == 1
-    assert "hello                            FATAL" in failed.stdout or "BACKOFF" in failed.stdout, failed.stdout
-    assert "usage: hello run" in failed.stdout, "the last words of the program"
-    assert TEXT in mine.machine.http()
-    assert "RUNNING" in mine.hostout("supervisorctl", "status").stdout
+    assert "One more." in mine.machine.http()
+    assert mine.is_service()
+    assert mine.machine.read(f"/etc/systemd/system/{UNIT}.service") == unit
+    mine.crashes()
+    assert "One more." in mine.machine.http()
+    assert mine.is_service()
 
 
 def test_the_commands_run_as_the_user_of_the_application(hello: New) -> None:
@@ -190,3 +188,18 @@ def test_the_commands_run_as_the_user_of_the_application(hello: New) -> None:
     installed = mine.hostout("installonstartup")
     assert installed.returncode == 0, installed.stdout
     assert mine.machine.run(["systemctl", "is-enabled", UNIT]).stdout == "enabled\n"
+
+
+def test_the_init_script_for_hosts_without_systemd_starts_and_stops_it(hello: New) -> None:
+    mine = hello()
+    mine.deploy()
+    old = mine.supervisord
+    host = plugged(Path("/srv/hello"), "hostout.plugins.supervisor", options={"init.d": "true"})
+    mine.machine.write("/etc/init.d/hello", init_script(host).replace("@owner@", "hello"), 0o755)
+    assert "is running already" in mine.machine.run(["/etc/init.d/hello", "start"]).stdout
+    mine.machine.run(["/etc/init.d/hello", "restart"])
+    assert mine.supervisord != old
+    assert TEXT in mine.machine.http()
+    assert mine.machine.run(["stat", "-c", "%U", f"/proc/{mine.supervisord}"]).stdout == "hello\n"
+    mine.machine.run(["/etc/init.d/hello", "stop"])
+    assert not mine.machine.exists("/srv/hello/var/supervisord.pid")

@@ -44,6 +44,11 @@ class Step:
             text=str(args["text"]),
         )
 
+    @property
+    def shown(self) -> str:
+        """What people read of it: the line, or what a script of many lines is there for (the record has it whole)."""
+        return self.text if self.text and "\n" in self.line.strip() else self.line
+
 
 def of(steps: Iterable[Mapping[str, Any]]) -> tuple[Step, ...]:
     """All of a list."""
@@ -87,7 +92,7 @@ class Runner:
         deadline = time.monotonic() + step.retry
         while not (outcome := self._shell(step)).ok:
             if outcome.ended == "cancelled" or time.monotonic() + step.interval > deadline:
-                raise self.failed(outcome, step.line, f"{what} failed ({outcome}): {step.text or step.line}")
+                raise self.failed(outcome, step.shown, f"{what} failed ({outcome}): {step.text or step.line}")
             time.sleep(step.interval)
 
     def program(self, argv: Sequence[str], person: Person, environment: Mapping[str, str], shown: str) -> None:
@@ -113,7 +118,7 @@ class Runner:
     def _shell(self, step: Step) -> Outcome:
         person = self._person(step.user)
         kind = SUDO if people.is_root() and person.uid == 0 else RUN
-        command = Command(("/bin/sh", "-c", step.line), step.line, person, self.cwd, step.timeout)
+        command = Command(("/bin/sh", "-c", step.line), step.shown, person, self.cwd, step.timeout)
         return self._run(command, kind)
 
     def _run(self, command: Command, kind: str) -> Outcome:

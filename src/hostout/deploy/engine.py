@@ -94,7 +94,10 @@ class Deployment:
     @property
     def already_live(self) -> bool:
         """Nothing to do: the same content is live, good and unchanged (and nobody insists)."""
-        return not self.around.options.force and plan.is_live(self.release, self.facts)
+        try:
+            return not self.around.options.force and plan.is_live(self.release, self.facts)
+        except Unfit:  # predeploy installs Python there
+            return False
 
     @property
     def live(self) -> str:

@@ -40,6 +40,8 @@ done
 """
 
 START = """\
+pid=$(cat "$pidfile" 2>/dev/null)
+if running; then echo "supervisord (process $pid) is running already"; exit 0; fi
 if [ ! -x "bin/${part}d" ]; then
   echo "there is no bin/${part}d: the option supervisor must name the part that makes it" >&2
   exit 1
@@ -61,7 +63,8 @@ HEALTH = """\
 end=$(($(date +%s) + seconds))
 while status=$("bin/${part}ctl" status 2>/dev/null); code=$?; [ "$(date +%s)" -lt "$end" ]; do
   waiting=$(echo "$status" | grep -vE '^[^ ]+ +(RUNNING|STOPPED +Not started)')
-  if [ $code -ne 4 ] && [ -z "$waiting" ]; then echo "$status"; exit 0; fi
+  # 3: something does not run, which may be meant so; all others: supervisorctl knows nothing
+  if [ -z "$waiting" ] && { [ $code -eq 0 ] || [ $code -eq 3 ]; }; then echo "$status"; exit 0; fi
   if echo "$waiting" | grep -qE '^[^ ]+ +(FATAL|EXITED|STOPPED|UNKNOWN)'; then break; fi
   sleep 0.5
 done
@@ -69,7 +72,7 @@ echo "$status" | sed -nE 's/^([^ ]+) +(FATAL|EXITED|BACKOFF).*/\\1/p' | while re
   "bin/${part}ctl" tail "$program" stderr
   "bin/${part}ctl" tail "$program"
 done 2>&1 | grep -v 'ERROR (no log file)' | tail -n 20 >&2
-echo "$status"
+if [ -n "$status" ]; then echo "$status"; else "bin/${part}ctl" status; fi
 echo 'not all programs of supervisor are running' >&2
 exit 1
 """
@@ -117,6 +120,7 @@ esac
 
 INSTALL = """\
 set -e
+if [ "$(id -u)" != 0 ]; then echo 'init.d: only root can let supervisor start at boot' >&2; exit 1; fi
 if [ -d /run/systemd/system ]; then
   file=/etc/systemd/system/$name.service text=$unit mode=644
 else
@@ -170,7 +174,7 @@ class Recipe:
         options.setdefault("supervisor", "supervisor")
         options.setdefault("init.d", "false")
         if _true(options["init.d"]) and _true(options.get("no-sudo", "")):
-            problem = f"[{part}] init.d: starting at boot is set up by root, and no-sudo forbids to become root"
+            problem = "init.d: only root can let supervisor start at boot, and no-sudo is set"
             raise import_module("zc.buildout").UserError(problem)
 
 
@@ -187,10 +191,7 @@ def stop() -> list[Step]:
 @hook("start")
 def start() -> list[Step]:
     """The release that ``path`` leads to now runs; a supervisord that is still there has another release, and goes."""
-    if not _at_boot():
-        return [*stop(), command_step("start supervisor", _line(PROCESS, START))]
-    line = _line(SERVICE_START, name=_service())
-    return [*stop(), _install(), command_step("start the service of supervisor", line, user="root")]
+    return [*stop(), *_begin()]
 
 
 @hook("health")
@@ -214,7 +215,7 @@ def supervisorctl(command: str, *arguments: str) -> None:
 
 def supervisorstartup() -> None:
     """Start supervisor and its programs"""
-    _perform(start() + health())
+    _perform(_begin() + health())
 
 
 def supervisorshutdown() -> None:
@@ -231,6 +232,13 @@ def _perform(steps: Iterable[Step]) -> None:
     """Has the host do at once what it does by itself in a deployment."""
     for step in steps:
         current().deployment.agent.request(step)
+
+
+def _begin() -> list[Step]:
+    if not _at_boot():
+        return [command_step("start supervisor", _line(PROCESS, START))]
+    line = _line(SERVICE_START, name=_service())
+    return [_install(), command_step("start the service of supervisor", line, user="root")]
 
 
 def _install() -> Step:
