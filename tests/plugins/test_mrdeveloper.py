@@ -13,6 +13,7 @@ from plugged import plugged
 
 from buildouts import BuildoutEnvironment
 from hostout.errors import Aborted
+from hostout.testing import EmbeddedHost
 
 PLUGIN = "hostout.plugins.mrdeveloper"
 OPTION = "mr.developer-checkouts"
@@ -271,3 +272,44 @@ def test_a_buildout_that_does_not_use_mr_developer_has_no_checkouts(
     folder = tmp_path / "buildout"
     (folder / "buildout.cfg").write_text("[buildout]\nparts = host1\ndevelop = probe\n[host1]\nrecipe = probe\n")
     assert "CHECKOUTS<>" in buildout_env.build(folder)
+
+
+DEPLOYED = """\
+[buildout]
+extensions = mr.developer
+parts = host1
+auto-checkout = example1
+[sources]
+example1 = git {upstream}/example1.git branch=main
+[host1]
+recipe = collective.hostout
+extends =
+    collective.hostout:supervisor
+    collective.hostout:mrdeveloper
+host = {host.address}:{host.port}
+path = /srv/app
+host-key = {host.fingerprint}
+downtime = deploy
+[versions]
+mr.developer = 3.0.0
+{pins}
+"""
+
+
+@pytest.mark.buildout
+def test_a_deployment_with_modified_checkouts_does_not_even_log_in(
+    buildout_env: BuildoutEnvironment, tmp_path: Path
+) -> None:
+    upstream(tmp_path, "example1")
+    folder = tmp_path / "buildout"
+    folder.mkdir()
+    pins = "zc.recipe.egg = 3.0.0" if buildout_env.version < "6" else ""
+    with EmbeddedHost(tmp_path / "host", password="s3cret") as host:
+        (folder / "buildout.cfg").write_text(DEPLOYED.format(upstream=tmp_path, host=host, pins=pins))
+        buildout_env.build(folder)
+        edit(folder / "src" / "example1")
+        done = buildout_env.script(folder, folder / "bin" / "hostout", "host1", "deploy")
+        assert done.returncode == 4, done.stdout
+        assert "Package 'example1' has been modified." in done.stdout
+        assert done.stdout.endswith("Hostout aborted\n")
+        assert host.connections == 0

@@ -82,3 +82,10 @@ def perform(host: HostoutHost, kind: str) -> str:
             raise subprocess.CalledProcessError(done.returncode, step.text, done.stdout)
         said.append(done.stdout)
     return "".join(said)
+
+
+def init_script(host: HostoutHost) -> str:
+    """What the supervisor plugin installs where there is no systemd, ``@owner@`` for the user."""
+    install = host.steps("start")[2].args["line"]
+    printed = install.split("set -e\n")[0] + 'printf %s "$script"'
+    return subprocess.run(["sh", "-c", printed], capture_output=True, text=True, check=True).stdout
