@@ -9,7 +9,7 @@ NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 10))'
 COMPLETE := 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))'
 PYTHON ?= $(or $(call first,$(COMPLETE)),$(call first,$(NEW_ENOUGH)))
 
-# quick tests on all cores; the others one after the other: they have buildouts and machines in common
+# on all cores, quick tests first; each worker has machines of its own
 JOBS ?= auto
 PYTEST := $(BIN)/python -m pytest
 
@@ -28,7 +28,7 @@ help:
 
 test: lint
 	$(PYTEST) -q -n $(JOBS) -m "not buildout and not machine"
-	$(PYTEST) -v -m "buildout or machine"
+	$(PYTEST) -v -n $(JOBS) -m "buildout or machine"
 
 lint: $(VENV)/made
 	$(BIN)/ruff check .

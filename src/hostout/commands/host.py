@@ -138,6 +138,10 @@ class HostoutHost:
     def effective_user(self) -> str:
         return self.host_part.effective_user or self.user
 
+    def perform(self, steps: Sequence[Step]) -> None:
+        """Has the host do Steps at once that it does by itself in a deployment, as who they say."""
+        self.deployment.perform(steps)
+
     # what hostout 1 called them
 
     @property

@@ -191,9 +191,14 @@ class Deployment:
             raise self._failure("no release is built; the command buildout builds one")
         stopped, self._stopped, self._built = self._stopped, False, ""
         result = self._do(plan.golive(name, self.host, self.around.hooks(), stopped=stopped))
-        if result:
-            self._say(plan.outcome(name, result["state"]))
+        if result.get("state") == "live":
+            self._warn(f"release {name} is not good: a post-command failed, and nothing else says that it is well")
         return name
+
+    def perform(self, steps: Sequence[Step]) -> None:
+        """Has the host do at once what it does by itself in a deployment (the Steps of hooks)."""
+        for step in steps:
+            self._do(step)
 
     def setowners(self) -> None:
         """Owners and modes of buildout and cache as a deployment makes them."""
@@ -201,8 +206,12 @@ class Deployment:
 
     def recover(self) -> None:
         """After a failure between the stop and the switch: the old release is started again."""
-        if self._stopped:
-            self._stopped = False
+        if not self._stopped:
+            return
+        self._stopped = False
+        if self.agent.gone:
+            self._say(f"the host starts release {self.live} again by itself")
+        else:
             self._do(plan.restart(self.around.hooks()))
 
     def close(self) -> None:

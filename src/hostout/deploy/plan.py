@@ -329,13 +329,6 @@ def golive(name: str, host: Host, hooks: Hooks, *, stopped: bool) -> Step:
     return Step("golive", f"make release {name} live", args)
 
 
-def outcome(name: str, state: str) -> str:
-    """How a deployment ended, for people."""
-    if state == "good":
-        return f"release {name} is live"
-    return f"release {name} is live, but not good: a post-command failed"
-
-
 def health_check(host: Host) -> Json:
     if not host.health_check:
         return None

@@ -11,7 +11,7 @@ What does not belong here: what is supervised. The part of the buildout says tha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, MutableMapping
+from collections.abc import MutableMapping
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -215,23 +215,17 @@ def supervisorctl(command: str, *arguments: str) -> None:
 
 def supervisorstartup() -> None:
     """Start supervisor and its programs"""
-    _perform(_begin() + health())
+    current().perform(_begin() + health())
 
 
 def supervisorshutdown() -> None:
     """Stop supervisor and its programs"""
-    _perform(stop())
+    current().perform(stop())
 
 
 def installonstartup() -> None:
     """Let the programs start when the machine does"""
-    _perform([_install()])
-
-
-def _perform(steps: Iterable[Step]) -> None:
-    """Has the host do at once what it does by itself in a deployment."""
-    for step in steps:
-        current().deployment.agent.request(step)
+    current().perform([_install()])
 
 
 def _begin() -> list[Step]:
