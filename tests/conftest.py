@@ -45,6 +45,9 @@ def interrupted(number: int, frame: FrameType | None) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A mistake shows in the first seconds: quick tests, then those with a buildout, then those with machines."""
+    for item in items:
+        if HERE not in item.path.parents:  # the example's own tests know nothing of our marks
+            item.add_marker(pytest.mark.buildout)
     items.sort(key=slowness)
 
 

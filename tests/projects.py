@@ -103,7 +103,7 @@ class Project:
         return subprocess.run(
             [str(self.folder / "bin" / "hostout"), *args],
             cwd=self.folder,
-            env={**self._environment(), **environment},
+            env={**self.variables(), **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -131,14 +131,15 @@ class Project:
     def terminal(self, *args: str, timeout: float = 60) -> Iterator[pexpect.spawn[str]]:
         """``bin/hostout`` on a terminal."""
         script = str(self.folder / "bin" / "hostout")
-        env = self._environment()
+        env = self.variables()
         child = pexpect.spawn(script, list(args), cwd=str(self.folder), env=env, encoding="utf-8", timeout=timeout)
         try:
             yield child
         finally:
             child.close(force=True)
 
-    def _environment(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
+        """The environment that ``bin/hostout`` is called in."""
         passed = ("PYTHON", "BUILDOUT", "HOSTOUT", "SSH_AUTH_SOCK")
         ours = {name: value for name, value in os.environ.items() if not name.startswith(passed)}
         return {**ours, "HOME": str(self.home), **self.environment}

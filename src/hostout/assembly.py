@@ -9,6 +9,7 @@ import getpass
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from hostout import packaging
 from hostout.commands.host import HostoutHost
@@ -35,6 +36,10 @@ class Packaging:
         parts, environment = wheels.choose(release, self.local, facts, self.emit)
         generated = packaging.configuration_file(release, facts["cache"]["directory"])
         return Contents(parts, environment, release.files, generated)
+
+    def has_here(self, name: str) -> bool:
+        """Whether the folder of the buildout has this file or folder."""
+        return Path(self.local.directory, name).exists()
 
 
 def deployment(

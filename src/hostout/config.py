@@ -272,10 +272,10 @@ class _Part:
         for name, user in (("effective-user", host.effective_user), ("buildout-user", host.buildout_user)):
             if host.no_sudo and host.user and user not in (None, host.user):
                 yield self._problem(name, f"cannot be {user!r} with no-sudo, as {host.user!r} logs in")
-        if host.no_sudo and host.sudo_parts:
-            yield self._problem("sudo-parts", "cannot be built as root with no-sudo")
-        for part in set(host.sudo_parts) & set(host.live_parts):
-            yield self._problem("sudo-parts", f"{part!r} is in live-parts too")
+        for name, parts in (("live-parts", host.live_parts), ("sudo-parts", host.sudo_parts)):
+            if parts:
+                # without this line such a part would quietly not be built at all
+                yield self._problem(name, "parts with effects outside of the buildout cannot be built yet")
 
 
 def replaced(text: str, directory: str, path: str) -> str:

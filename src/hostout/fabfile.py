@@ -35,7 +35,9 @@ def sudo(command: str, *more: str) -> None:
 def put(local: str, remote: str = "") -> None:
     """Copy a file or a folder to the host, relative to path"""
     host = current()
-    host.connection.put(local, posixpath.join(host.path, remote or _same_place(local)))
+    target = posixpath.join(host.path, remote or _same_place(local))
+    host.connection.put(local, target)
+    host.deployment.note_put(target)
 
 
 def get(remote: str, local: str = "") -> None:

@@ -232,10 +232,8 @@ def read(option: Option, text: str) -> Json:
 
 def misspelt(name: str, known: Iterable[str] = ()) -> str | None:
     """The known option that ``name`` probably means: one or two letters away, and not itself known."""
-    names = [*BY_NAME, *RESERVED, *known]
-    if name in names:
-        return None
-    return nearest(name, names)
+    names = [*BY_NAME, *known]
+    return None if name in (*names, *RESERVED) else nearest(name, names)
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:

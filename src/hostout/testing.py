@@ -64,8 +64,9 @@ class EmbeddedHost:
     that of the commands, whose ``PATH`` begins with ``bin`` of the folder, so that a test can put programs there.
 
     What happened: ``connections``, ``attempts`` (logins tried), ``logins`` (users let in), ``commands`` (what was
-    run), ``received`` and ``sent`` (bytes on the wire). Faults: :attr:`silent`, :meth:`freeze`, :meth:`drop_after`,
-    :meth:`change_host_key`.
+    run), ``received`` and ``sent`` (bytes on the wire). Faults: :attr:`silent`, :attr:`speed` (bytes a second that it
+    takes from a client), :meth:`freeze`, :meth:`drop_after`, :meth:`change_host_key`;
+    :meth:`clear_faults` ends them for the next connections.
     """
 
     address = "127.0.0.1"
@@ -97,6 +98,7 @@ class EmbeddedHost:
         self.environment = environment or {}
         self.linger = linger
         self.silent = False
+        self.speed: float | None = None
         self.connections = 0
         self.attempts: list[str] = []
         self.logins: list[str] = []
@@ -180,6 +182,10 @@ class EmbeddedHost:
     def drop_after(self, received: int) -> None:
         """Cuts every connection as soon as ``received`` more bytes came from clients."""
         self._limit = self.received + received
+
+    def clear_faults(self) -> None:
+        """The next connections work."""
+        self.silent, self.speed, self._limit = False, None, None
 
     def disconnect(self) -> None:
         """Cuts all connections now."""
@@ -274,6 +280,8 @@ class _Line:
         if not self.host.count_received(len(data)):
             self.cut()
             raise OSError(errno.ECONNRESET, "dropped on purpose")
+        if self.host.speed:
+            time.sleep(len(data) / self.host.speed)
         self._hold()
         return data
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from agentclient import Client, Place, built, stage, step, until
 
 pytestmark = pytest.mark.buildout
@@ -414,3 +415,21 @@ def test_nothing_in_var_or_shared_is_ever_deleted(ready: Place, agent: Client) -
     agent.request("golive", plan(ready, "0003-cccccccc", "three"))
     assert [(ready.path / "current" / name / "data").read_text() for name in ("var", "blobs")] == ["var", "blobs"]
     assert not (ready.path / "blobs").is_symlink()
+
+
+def test_release_before_is_started_again_on_a_disk_that_the_migration_filled(ready: Place, small_disk: Path) -> None:
+    there = Place(small_disk, ready.archive, extra=ready.extra)
+    trace = ready.root / "trace"
+    # the first one fills what is left of the log's last block
+    start = [step("seq 2000; true"), step(f"echo start $(basename $(readlink {there.path}/current)) >> {trace}")]
+    agent = there.agent()
+    agent.request("layout")
+    built(there, agent, ONE, {})
+    built(there, agent, TWO, {})
+    assert agent.request("golive", {"name": ONE, "start": start}).result["state"] == "good"
+    fill = f"cat /dev/zero > {there.path}/var/fill"
+    message = agent.request("golive", {"name": TWO, "start": start, "migrate": [fill]}).message
+    there.end()
+    assert message.startswith("migrate-command failed (status 1)")
+    assert trace.read_text().splitlines() == [f"start {ONE}"] * 2
+    assert (there.path / "current").readlink() == Path("releases", ONE)

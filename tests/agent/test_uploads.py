@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from agentclient import Place, blob, send_files, sha256, until
+from hostout.agent import protocol
 
 CONTENT = bytes(range(256)) * 4096
 
@@ -19,18 +20,6 @@ def laid_out(place: Place) -> Place:
     agent.request("layout")
     agent.end()
     return place
-
-
-@pytest.fixture
-def small_disk(root: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    disk = root / "srv" / "disk"
-    disk.mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False).returncode
-    if mounted:
-        pytest.skip("mounting a small file system needs root")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_files_arrive_whole_and_readable(laid_out: Place, python: str) -> None:
@@ -141,3 +130,39 @@ def test_upload_that_stands_still_ends_with_the_connection(laid_out: Place) -> N
             break
     agent.hang_up()
     assert agent.process.wait(10) is not None
+
+
+def test_two_deployments_that_send_the_same_file_into_one_cache_do_not_spoil_it(laid_out: Place) -> None:
+    first = laid_out.agent()
+    second = laid_out.agent(path=str(laid_out.path.with_name("host2")))
+    second.request("layout")
+    name = "a-1-py3-none-any.whl"
+    announced = {"blobs": [blob(CONTENT, name, "dist")]}
+    first.send("receive", announced, CONTENT[:500000])
+    for _ in until("half of it has arrived"):
+        if laid_out.agent().facts["partial"] == {sha256(CONTENT): 500000}:
+            break
+    second.send("receive", announced, CONTENT[:1000])
+    for _ in until("the beginning has arrived once more"):
+        there = laid_out.dist.parent / ".partial"
+        if 1000 in {path.stat().st_size for path in there.iterdir()}:
+            break
+    first.raw(CONTENT[500000:])
+    assert first.reply().result == {"received": 1}
+    assert (laid_out.dist / name).read_bytes() == CONTENT
+    second.raw(CONTENT[1000:])
+    assert second.reply().result == {"received": 1}
+    assert (laid_out.dist / name).read_bytes() == CONTENT
+    assert list((laid_out.dist.parent / ".partial").iterdir()) == []
+
+
+def test_client_that_sends_no_more_of_what_it_announced_is_not_waited_for() -> None:
+    ours, its = os.pipe()
+    wire = protocol.Wire(ours, its)
+    wire.stall = 0.1
+    os.write(its, protocol.encode({"id": 1, "do": "receive", "args": {"blobs": [blob(CONTENT, "a", "file")]}}) + b"x")
+    assert wire.request()
+    with pytest.raises(protocol.Hangup):
+        wire.discard()
+    os.close(ours)
+    os.close(its)

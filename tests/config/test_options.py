@@ -116,6 +116,7 @@ def test_old_names_stay_valid(old: str, new: str) -> None:
         ("recipe", None),
         ("supervisor", None),
         ("option1", None),
+        ("db", None),
         ("filestorag", "filestorage"),
     ],
 )

@@ -186,3 +186,18 @@ def test_the_newest_release_of_a_state_is_found() -> None:
     releases = [release_fact(9, "staging"), release_fact(10, "staging", "ffffffff"), release_fact(11, "good")]
     assert plan.newest(facts(releases=releases), "staging") == "0010-ffffffff"
     assert plan.newest(facts(releases=releases), "built") == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("/srv/host1/releases/0007-3f9a1c2b/bin/x\n/srv/host1/releases/0007-3f9a1c2b\n", ("0007-3f9a1c2b", "bin/x")),
+        ("/srv/host1/var/x\n/srv/host1/releases/0007-3f9a1c2b\n", None),
+        ("/srv/host1/releases/0007-3f9a1c2bx/y\n/srv/host1/releases/0007-3f9a1c2b\n", None),
+        ("/srv/host1/current/x\n", None),
+        ("/srv/host1/current/x\n/srv/host1/current\n", None),
+        ("", None),
+    ],
+)
+def test_a_file_put_into_the_live_release_is_told_from_all_others(said: str, expected: tuple[str, str] | None) -> None:
+    assert plan.put_into(HOST, said) == expected

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
-from buildouts import BuildoutEnvironment, environment
+from buildouts import PROJECT, BuildoutEnvironment, environment
 from machines import Machine
 from projects import Project, hello, tree, uploaded
 
@@ -17,6 +18,17 @@ pytestmark = [pytest.mark.buildout, pytest.mark.machine]
 FIRST, SECOND = "the first version", "the second version"
 PAGE = "src/hello/src/hello/page.py"
 PASSWORD = "pass'word $1"
+
+FABFILE = PROJECT / "src" / "hostout" / "fabfile.py"
+PHASES = ("predeploy", "uploadeggs", "uploadbuildout", "buildout", "postdeploy")
+RUNNING = "".join(f"Hostout: Running command '{phase}' from '{FABFILE}'\n" for phase in PHASES)
+EGGS = """\
+Hostout: Preparing eggs for transport
+Hostout: Develop egg {folder}/src/hello changed. Releasing with hash ([0-9a-f]+)
+Hostout: Eggs to transport:
+\thello = 1\\.0\\+h\\1
+Hostout: Wrote versions to {folder}/parts/hostout/host1.cfg
+"""
 
 
 @pytest.fixture
@@ -33,15 +45,37 @@ def test_deploy_edit_and_deploy_again(buildout_env: BuildoutEnvironment, machine
     assert machine.run("stat -c %U /proc/$(cat /srv/hello/var/hello.pid)").stdout == "app\n"
 
     before = tree(machine, "/srv")
-    again = project.succeed("host1", "deploy")
-    assert "is live already" in again
-    assert not uploaded(again)
+    name = machine.run("ls /srv/hello/releases").stdout.strip()
+    assert (
+        project.succeed("host1", "deploy")
+        == login(machine) + RUNNING + f"Hostout: release {name} is live already\nDone.\n"
+    )
     assert tree(machine, "/srv") == before
 
     project.edit(PAGE, FIRST, SECOND)
     edited = project.succeed("host1", "deploy")
     assert SECOND in machine.http()
     assert [line.split(",")[0] for line in uploaded(edited)] == ["upload 1 file"]
+    assert re.search(EGGS.format(folder=re.escape(str(project.folder))), edited)
+
+
+def login(machine: Machine) -> str:
+    return f"Logging into the following hosts as root:\n    {machine.address}\n"
+
+
+def test_a_file_put_into_the_live_release_is_noted_down(
+    env: BuildoutEnvironment, machine: Machine, tmp_path: Path
+) -> None:
+    machine.add_user("app")
+    project = hello(env, tmp_path, machine)
+    project.succeed("host1", "deploy")
+    project.write("extra.txt", "by hand")
+    project.succeed("host1", "put", "extra.txt", "bin/extra.txt")
+    project.succeed("host1", "put", "extra.txt", "var/extra.txt")
+    noted = [json.loads(line) for line in machine.read("/srv/hello/.hostout/ledger.jsonl").splitlines()]
+    assert [line.get("file") for line in noted if line["what"] == "put"] == ["bin/extra.txt"]
+    project.succeed("host1", "get", "bin/extra.txt", "back.txt")
+    assert (project.folder / "back.txt").read_text() == "by hand"
 
 
 @pytest.mark.parametrize("policy", ["", "Defaults use_pty\n"])

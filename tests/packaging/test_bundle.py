@@ -9,12 +9,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from samples import Said, host, local_buildout, write
 
 from hostout import cfgfile
 from hostout.errors import ConfigurationError
 from hostout.model import BundleFile, Host
 from hostout.packaging.bundle import Bundle, collect
+from samples import Said, host, local_buildout, write
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -166,6 +166,43 @@ def test_a_secret_that_the_application_refers_to_is_not_kept(buildout: Path) -> 
     assert bundle(buildout).referenced == {}
 
 
+def test_an_option_that_several_files_set_has_the_value_that_buildout_gives_it(buildout: Path) -> None:
+    files = {
+        "base.cfg": "[settings]\nport = 8080\nnames =\n    a\n    b\n[a]\nb = ${settings:port} ${settings:names}\n",
+        "more.cfg": "[buildout]\nextends = base.cfg\n[settings]\nport = 80\nnames += c\n",
+        "buildout.cfg": "[buildout]\nextends = more.cfg\n[settings]\nnames -= a\n"
+        "[host1]\nrecipe = collective.hostout\nextends = settings\n",
+    }
+    found = bundle(write(buildout, files), host(include=("base.cfg",)))
+    assert found.referenced == {"settings": {"port": "80", "names": "b\nc"}}
+
+
+def test_an_option_that_a_host_has_from_a_macro_is_kept(buildout: Path) -> None:
+    text = "[app]\nuser = ${host1:user}\n[defaults]\nuser = ${:who}\nwho = app\n[host1]\n<= defaults\n"
+    write(buildout, {"buildout.cfg": f"{text}recipe = collective.hostout\n"})
+    assert bundle(buildout).referenced == {"host1": {"user": "${:who}", "who": "app"}}
+
+
+def test_a_secret_of_another_host_that_the_application_refers_to_is_not_kept(buildout: Path) -> None:
+    text = "[app]\nkey = ${host2:api-key}\n[keys]\napi-key = secret\n[host2]\n<= keys\nrecipe = collective.hostout\n"
+    record = local_buildout(write(buildout, {"buildout.cfg": text}), secret_options=(("keys", "api-key"),))
+    assert collect(host(), record, Said()).referenced == {}
+
+
+def test_the_password_of_an_index_does_not_travel(buildout: Path) -> None:
+    text = "[buildout]\nparts = app\nindex = https://me:secret@index/simple\nfind-links = /a https://me:secret@links/\n"
+    found = texts(bundle(write(buildout, {"buildout.cfg": text})))["buildout.cfg"]
+    assert found == "[buildout]\nparts = app\nindex =\nfind-links =\n"
+
+
+def test_what_a_url_gave_is_kept_for_nobody_else(buildout: Path, site: tuple[str, Path]) -> None:
+    address, folder = site
+    write(folder, {"release.cfg": "[host1]\npassword = secret\n"})
+    write(buildout, {"buildout.cfg": f"[buildout]\nextends = {address}/release.cfg\n"})
+    bundle(buildout)
+    assert [oct(path.stat().st_mode & 0o777) for path in buildout.glob("parts/hostout/extends/*")] == ["0o600"]
+
+
 def test_a_secret_in_a_section_that_travels_is_emptied(buildout: Path) -> None:
     write(buildout, {"buildout.cfg": "[buildout]\n[shared]\ntoken = secret\nother = 1\n"})
     record = local_buildout(buildout, secret_options=(("shared", "token"),))
@@ -190,6 +227,12 @@ def test_included_files_and_folders_keep_place_content_and_executable_bit(buildo
         "etc/b.conf": 0o644,
         "site.zcml": 0o644,
     }
+
+
+def test_an_included_folder_brings_neither_records_nor_what_lives_through_releases(buildout: Path) -> None:
+    write(buildout, {"parts/hostout/secrets.json": "secret", "parts/x": "", "media/up/load": "", "media/logo": ""})
+    found = by_name(bundle(buildout, host(include=("parts", "media"), shared=("media/up",))))
+    assert set(found) == {"buildout.cfg", "parts/x", "media/logo"}
 
 
 def test_links_among_included_files_stay_links(buildout: Path) -> None:

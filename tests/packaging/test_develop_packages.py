@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import samples
-from samples import local_buildout, write
+from packaging.tags import platform_tags
 
+import samples
 from hostout.errors import PackagingError
 from hostout.packaging.develop import Package, Released, release
+from samples import local_buildout, write
+
+PLATFORM = next(platform_tags())
 
 KINDS = {
     "setup.py without version": (samples.SETUP_WITHOUT_VERSION, "0.0.0", "example.py"),
@@ -72,6 +75,14 @@ def test_an_unchanged_package_is_not_built_again(built: tuple[str, Released]) ->
     again = release(released.package, local_buildout(released.package.folder.parent.parent))
     assert not again.built
     assert again.distribution == released.distribution
+
+
+def test_a_package_for_the_stable_abi_is_not_built_again(tmp_path: Path) -> None:
+    folder = write(tmp_path / "src" / "example", samples.SETUP_WITHOUT_VERSION)
+    package, local = Package("example", "1.2", folder), local_buildout(tmp_path)
+    first = release(package, local)
+    first.wheel.rename(first.wheel.with_name(first.wheel.name.replace("py3-none-any", "cp39-abi3-" + PLATFORM)))
+    assert not release(package, local).built
 
 
 @pytest.fixture(scope="module")

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import samples
-from samples import Said, host, local_buildout, write
 
+import samples
 from buildouts import BuildoutEnvironment
 from hostout import packaging
 from hostout.errors import PackagingError
 from hostout.model import Facts, Host, Json, LocalBuildout, Member, Release
-from hostout.packaging import wheels
+from hostout.packaging import rehearsal, wheels
 from hostout.packaging.rehearsal import unpack
+from samples import Said, host, local_buildout, write
 
 pytestmark = pytest.mark.buildout
 
@@ -209,6 +209,63 @@ def test_the_id_is_the_same_on_another_machine_and_another_for_other_options(
     assert second.id == first.id
     assert prepared(host(path="/srv/other"), local)[0].id != first.id
     assert prepared(host(post_commands=("true",)), local)[0].id != first.id
+
+
+# recipes that install in the scratch folder
+
+INSTALLING = """\
+import os, time
+import zc.buildout, zc.buildout.easy_install
+
+class Recipe:
+    def __init__(self, buildout, name, options):
+        self.options = buildout["buildout"]
+
+    def install(self):
+        def fetch():
+            zc.buildout.easy_install.install(["no-such-egg"], None, index=os.getcwd(), path=[])
+        {body}
+        return ()
+"""
+
+AWKWARD = {
+    "waits for what never comes": """
+        while True:
+            try:
+                open("/etc/hostout-test", "w")
+            except Exception:
+                time.sleep(0.05)""",
+    "can do without an egg": """
+        try:
+            fetch()
+        except zc.buildout.UserError:
+            pass""",
+    "adds to a crontab": "os.system('crontab -r')",
+    "gives up": "raise SystemExit(1)",
+}
+
+
+def with_recipe(local: LocalBuildout, body: str) -> Release:
+    """A release of a configuration with a part whose recipe, a develop package, does ``body`` when it installs."""
+    recipe = Path(local.directory, "src/example/src/my/example/__init__.py")
+    recipe.write_text(INSTALLING.format(body=body) + "\ndef hello(): ...\n")
+    files = {"more.cfg": "[buildout]\nextends = buildout.cfg\nparts += own\n[own]\nrecipe = my.example\n"}
+    write(Path(local.directory), files)
+    return prepared(host(buildout=("more.cfg",)), local)[0]
+
+
+@pytest.mark.parametrize("body", AWKWARD.values(), ids=AWKWARD.keys())
+def test_a_recipe_that_cannot_install_here_does_not_stand_in_the_way(
+    local: LocalBuildout, body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "PART_TIMEOUT", 1.0)
+    monkeypatch.setattr(rehearsal, "TIMEOUT", 60.0)
+    assert with_recipe(local, body).settings.parts == ("app", "own")
+
+
+def test_an_egg_that_a_recipe_cannot_do_without_is_named(local: LocalBuildout) -> None:
+    with pytest.raises(PackagingError, match="no-such-egg"):
+        with_recipe(local, "fetch()")
 
 
 # the build on a host

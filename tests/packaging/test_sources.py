@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from samples import write
 
 from hostout.packaging.sources import content_hash, copy, sources
+from samples import write
 
 FILES = {"setup.py": "setup", "src/example/__init__.py": "", "src/example/data.txt": "data"}
 
@@ -38,6 +38,8 @@ def test_the_same_files_elsewhere_have_the_same_hash(package: Path, tmp_path: Pa
         "src/example/x.pyc",
         "src/example/x.py~",
         "src/example/.x.py.swp",
+        "src/example/.x.py.swo",
+        "src/example/.#x.py",
         "src/example/#x.py#",
         "venv/pyvenv.cfg",
     ],
@@ -106,3 +108,11 @@ def test_what_buildout_makes_is_no_content_of_a_package_in_the_buildout_folder(p
     before = content_hash(sources(package))
     write(package, {"parts/app/x.cfg": "made", "eggs/v5/x": "made"})
     assert content_hash(sources(package, [package / "parts", package / "eggs"])) == before
+
+
+def test_a_buildout_that_is_known_by_two_paths_is_one(package: Path) -> None:
+    write(package, {"parts/app/x.cfg": "made"})
+    other = package.with_name("other")
+    other.symlink_to(package)
+    names = [source.name for source in sources(package, [other / "parts"])]
+    assert names == [source.name for source in sources(other, [package / "parts"])] == sorted(FILES)

@@ -36,6 +36,14 @@ def test_of_two_extended_parts_the_first_wins() -> None:
     assert values(found) == {"user": "a", "fabfiles": "a.py\nb.py", "path": "/b"}
 
 
+def test_lines_that_two_extended_parts_have_from_one_section_count_once() -> None:
+    base = section("base", post_commands="one", path="/srv")
+    first, second = (settings.over(section(name, post_commands=name), base) for name in ("a", "b"))
+    found = settings.beside(first, second)
+    assert values(found) == {"post-commands": "one\na\nb", "path": "/srv"}
+    assert [place.part for place in found["post-commands"].lines] == ["base", "a", "b"]
+
+
 def test_an_empty_option_adds_no_line() -> None:
     found = settings.over(section("host1", include="x"), section("base", include=""))
     assert values(found) == {"include": "x"}

@@ -5,10 +5,12 @@ What does not belong here: what is written.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,15 +37,39 @@ def write_json(path: Path, value: Mapping[str, Any], mode: int = 0o644) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in ``path``; raises OSError or ValueError."""
-    value = json.loads(path.read_bytes())
+    return read_signed_json(path)[0]
+
+
+def read_signed_json(path: Path) -> tuple[dict[str, Any], int]:
+    """The same with the user id that owns the very file it was read from; a link or a pipe in its place is an error."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path}: not a file")
+        value = json.load(file)
     if not isinstance(value, dict):
         raise ValueError(f"{path}: not a JSON object")
-    return value
+    return value, status.st_uid
+
+
+def open_own(path: Path, flags: int, mode: int) -> int:
+    """A descriptor of ``path`` in a folder of the agent's. Raises OSError where root finds another's there.
+
+    The folder lies where the application's user may rename it and lay a link in its place; nothing is followed.
+    """
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.geteuid() == 0 and os.fstat(folder).st_uid != 0:
+            raise NotADirectoryError(errno.ENOTDIR, "its folder does not belong to root", str(path))
+        return os.open(path.name, flags | os.O_NOFOLLOW, mode, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def append(path: Path, line: bytes) -> None:
-    """Add a line in one write; a line that a crash tore off before is ended first."""
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    """Add a line to a file of the agent's in one write; a line that a crash tore off before is ended first."""
+    descriptor = open_own(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         end = os.fstat(descriptor).st_size
         torn = end and os.pread(descriptor, 1, end - 1) != b"\n"

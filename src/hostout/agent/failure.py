@@ -47,6 +47,10 @@ class Failed(Exception):
         return Failed(message, command=self.command, tail=self.tail, log=self.log, status=self.status)
 
 
+class Cancelled(Failed):
+    """The client wants no more of this: nothing that comes after it is done, not even where failures are ignored."""
+
+
 def storage(error: OSError, path: Path, needed: int | None = None) -> Failed:
     """An error of the file system at ``path`` as one clear line; ``needed`` bytes were still to be written."""
     if error.errno in _FULL:

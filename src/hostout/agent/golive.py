@@ -7,7 +7,7 @@ what it was started with. What does not belong here: how a command runs (``steps
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import health, people, release, steps, switch
@@ -22,10 +22,10 @@ _RECORDED = ("pre", "stop", "start", "post")
 
 
 def stop(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
-    """The action: ``pre-commands``, and the stop hooks of what is live."""
+    """The action: ``pre-commands``, and the stop hooks of what is live. It can be cancelled: then start that again."""
     live = release.live(session.site)
     session.stopped = live is not None
-    runner = _runner(session, live)
+    runner = replace(_runner(session, live), cancellable=True)
     runner.anyway(steps.as_root(args.get("commands", ())), "pre-command")
     if live is not None:
         _stop_hooks(runner, live, args.get("hooks", ()))
@@ -92,6 +92,7 @@ class _Change:
         self.switched = True
         switch.to(self.session, self.new)
         self.new = self.new.changed(state=LIVE)
+        self.session.note(f"release {self.new.name} is live")
 
     def _start(self) -> None:
         migrations = [Step(str(line)) for line in self.args.get("migrate", ())]
@@ -131,8 +132,8 @@ class _Change:
         """Why that part of going back failed; the others are tried all the same."""
         try:
             part()
-        except Failed as failure:
-            return failure.message
+        except Exception as error:  # noqa: BLE001 - whatever it is, the application has to come up again
+            return _as_failure(error).message
         return ""
 
     def _end(self) -> None:
@@ -202,7 +203,7 @@ def _recorded(live: Release) -> Mapping[str, Any]:
 def _trusting(runner: Runner, live: Release) -> Runner:
     """A record that somebody else wrote makes nobody root."""
     root = not people.is_root() or live.author == 0
-    return Runner(runner.session, runner.log, runner.cwd, root=root)
+    return replace(runner, root=root)
 
 
 def _runner(session: Session, live: Release | None) -> Runner:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ _BUILDOUT = (".installed.cfg", ".mr.developer.cfg", "buildout.cfg", "bin", "part
 # data that waits for its application, and what a file system of its own begins with
 _HARMLESS = {"var", "lost+found"}
 _OURS = ("releases", "current")
+# behind each other, as many as the kernel follows
+_LINKS = 40
 
 
 def kind(site: Site) -> str:
@@ -43,7 +46,7 @@ def cache_folder(question: Mapping[str, Any], owner: Person | None) -> Path:
     base = Path(given) if given else Path(question["path"]).parent / "buildout-cache"
     if owner is None:
         return base
-    return base if _holder(base) in (None, 0, owner.uid) else base / owner.name
+    return base if _holder(base) in (None, owner.uid) else base / owner.name
 
 
 def layout(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,10 +61,11 @@ def layout(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     session.take_lock("layout")
     _folder(site.jobs, agent, 0o700)
     _folder(site.incoming, agent, 0o755)
-    _folder(site.releases, buildout, 0o755)
-    _folder(site.var, _of_var(session), 0o2775 if session.shared_by_two else 0o755)
-    for folder in (site.cache, site.downloads, site.dist, site.eggs, site.environments):
-        _folder(folder, buildout, 0o755, keep=folder == site.cache)
+    _folder(site.releases, buildout, 0o755, within=site.path)
+    _folder(site.var, _of_var(session), 0o2775 if session.shared_by_two else 0o755, within=site.path)
+    _folder(site.cache, buildout, 0o755, keep=True)
+    for folder in (site.downloads, site.dist, site.eggs, site.environments):
+        _folder(folder, buildout, 0o755, within=site.cache)
     return {}
 
 
@@ -71,15 +75,15 @@ def shared(session: Session, name: str) -> None:
     if path.is_symlink() and str(path.readlink()).startswith("current/"):
         raise Failed(f"{path} is part of the live release: move it to {path} before it can be shared")
     if not os.path.lexists(path):
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _folder(path, _of_var(session), 0o2775 if session.shared_by_two else 0o755)
+        _folder(path, _of_var(session), 0o2775 if session.shared_by_two else 0o755, within=session.site.path)
 
 
 def owners(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     """The action: code and cache to the buildout's owner, ``var`` and ``shared`` to who runs the application."""
     site, live = session.site, release.live(session.site)
     data = _group_writable if session.shared_by_two else _writable
-    for folder in (site.releases, site.downloads, site.eggs, site.environments):
+    _all(site.releases, session.buildout, _as_built)
+    for folder in (site.downloads, site.eggs, site.environments):
         _all(folder, session.buildout, _readable)
     for name in ("var", *(live.shared if live else ())):
         _all(_real(site.path / name), _of_var(session), data)
@@ -110,13 +114,16 @@ def _refuse_foreign(site: Site) -> str:
 
 
 def _holder(base: Path) -> int | None:
-    """Who fills a cache: the owner of its eggs, else of the cache itself; None where it is not there."""
-    for folder in (base / "eggs", base):
-        try:
-            return folder.stat().st_uid
-        except OSError:
-            continue
-    return None
+    """Who fills a cache: the owner of its eggs, else of the cache itself; None where that is still open.
+
+    What root has is a folder made for whoever comes, unless there are eggs in it: those are what root runs.
+    """
+    eggs = base / "eggs"
+    try:
+        holder = (eggs if eggs.exists() else base).stat().st_uid
+        return holder if holder or (eggs.exists() and any(eggs.iterdir())) else None
+    except OSError:
+        return None
 
 
 def _of_var(session: Session) -> Person:
@@ -127,17 +134,33 @@ def _of_var(session: Session) -> Person:
     return Person(effective.name, effective.uid, buildout.gid, buildout.group, effective.home)
 
 
-def _folder(path: Path, owner: Person, mode: int, *, keep: bool = False) -> None:
-    """Make it, parents too (those are the agent's); one that is there and root's is handed over unless ``keep``."""
+def _folder(path: Path, owner: Person, mode: int, *, within: Path | None = None, keep: bool = False) -> None:
+    """Make it, parents too; one that is there and root's is handed over unless ``keep``.
+
+    Below ``within`` it is made as by that folder's owner, who may have laid links there; else as by the agent.
+    """
     try:
         if not path.exists():
-            path.mkdir(mode=0o755, parents=True)
-            people.give(path, owner)
-            path.chmod(mode)
-        elif not keep and people.is_root() and path.stat().st_uid == 0:
-            os.chown(path, owner.uid, owner.gid)
+            with people.acting_as_owner_of(_real(within)) if within else nullcontext():
+                path.mkdir(mode=0o755, parents=True)
+                maker = os.geteuid()
+            _hand_over(path, maker, owner, mode)
+        elif not keep and people.is_root() and not _real(path).is_symlink():
+            _hand_over(_real(path), 0, owner)
     except OSError as error:
         raise storage(error, path) from error
+
+
+def _hand_over(path: Path, maker: int, owner: Person, mode: int | None = None) -> None:
+    """The maker's folder becomes the owner's: itself, not what a link or another folder in its place leads to."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(descriptor).st_uid == maker:
+            people.give(descriptor, owner)
+            if mode is not None:
+                os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
 
 
 def _all(
@@ -150,15 +173,22 @@ def _all(
     if top.is_symlink() or not top.is_dir():
         return
     for name, folder in _walk(top):
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        if wanted(status) and not _not_theirs(name, status):
-            _set(name, folder, status, owner, mode(status))
+        # what runs meanwhile may take it away
+        with suppress(FileNotFoundError):
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if wanted(status) and not _not_theirs(name, status):
+                _set(name, folder, status, owner, mode(status))
 
 
 def _real(folder: Path) -> Path:
-    """The folder that data really lies in, where it was root or we who moved it elsewhere with a link."""
-    if folder.is_symlink() and folder.lstat().st_uid in (0, os.geteuid()):
-        return folder.resolve()
+    """The folder that data really lies in, where it was root or we who moved it elsewhere with a link.
+
+    A link of anybody else's, also behind those, is not followed: what comes back is that link.
+    """
+    for _ in range(_LINKS):
+        if not folder.is_symlink() or folder.lstat().st_uid not in (0, os.geteuid()):
+            break
+        folder = folder.parent / folder.readlink()
     return folder
 
 
@@ -167,7 +197,7 @@ def _walk(top: Path) -> Iterator[tuple[str, int]]:
     for _, folders, files, descriptor in os.fwalk(top, follow_symlinks=False):
         for name in (*folders, *files):
             yield name, descriptor
-    descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         yield ".", descriptor
     finally:
@@ -182,6 +212,9 @@ def _not_theirs(name: str, status: os.stat_result) -> bool:
 def _set(name: str, folder: int, status: os.stat_result, owner: Person, mode: int) -> None:
     if people.is_root() and (status.st_uid, status.st_gid) != (owner.uid, owner.gid):
         os.chown(name, owner.uid, owner.gid, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode):
+            # the new owner never said that others may run it as him
+            mode &= 0o777
     elif not people.is_root() and status.st_uid != os.geteuid():
         raise Failed(f"{name} belongs to user id {status.st_uid}: only root can change that")
     plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
@@ -203,6 +236,11 @@ def _readable(status: os.stat_result) -> int:
     mode = stat.S_IMODE(status.st_mode)
     runnable = stat.S_ISDIR(status.st_mode) or mode & 0o100
     return mode | 0o644 | (0o111 if runnable else 0)
+
+
+def _as_built(status: os.stat_result) -> int:
+    """The same, but what a recipe made for its owner alone (a file with a password) stays that."""
+    return _readable(status) if stat.S_IMODE(status.st_mode) & 0o077 else _writable(status)
 
 
 def _writable(status: os.stat_result) -> int:

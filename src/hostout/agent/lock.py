@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from . import durable
 from .failure import Failed, storage
 
 
@@ -59,7 +60,7 @@ class Lock:
 
     def _open(self) -> int:
         try:
-            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+            return durable.open_own(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         except FileNotFoundError:
             raise Failed(f"{self._path.parent.parent} has not been laid out by hostout") from None
         except OSError as error:

@@ -59,10 +59,7 @@ def person(name: str) -> Person | None:
 
 def agent() -> Person:
     """Who the agent is."""
-    try:
-        return _person(pwd.getpwuid(os.geteuid()))
-    except KeyError:
-        return Person(str(os.geteuid()), os.geteuid(), os.getegid(), _group_name(os.getegid()), "/")
+    return _with_id(os.geteuid())
 
 
 def is_root() -> bool:
@@ -118,14 +115,35 @@ def acting_as(somebody: Person) -> Iterator[None]:
         os.setgroups(groups)
 
 
-def give(path: Path, somebody: Person) -> None:
-    """Make that person own ``path`` (never what it links to), where the agent is root."""
+@contextmanager
+def acting_as_owner_of(folder: Path) -> Iterator[None]:
+    """Files within are made as by who owns ``folder``, where the agent is root.
+
+    A link of root's there would be a word of root's, which the owner of the folder could give another name.
+    """
+    if not is_root():
+        yield
+        return
+    with acting_as(_with_id(folder.lstat().st_uid)):
+        yield
+
+
+def give(descriptor: int, somebody: Person) -> None:
+    """Make that person own an open file, where the agent is root."""
     if is_root():
-        os.chown(path, somebody.uid, somebody.gid, follow_symlinks=False)
+        os.fchown(descriptor, somebody.uid, somebody.gid)
 
 
 def _person(entry: pwd.struct_passwd) -> Person:
     return Person(entry.pw_name, entry.pw_uid, entry.pw_gid, _group_name(entry.pw_gid), entry.pw_dir)
+
+
+def _with_id(uid: int) -> Person:
+    """Also a user without an entry in the password file, in the agent's group."""
+    try:
+        return _person(pwd.getpwuid(uid))
+    except KeyError:
+        return Person(str(uid), uid, os.getegid(), _group_name(os.getegid()), "/")
 
 
 def _known(name: str) -> Person | None:

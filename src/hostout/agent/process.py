@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import people
+from . import durable, people
 from .failure import Failed, storage
 from .people import Person
 from .protocol import CHUNK, TAIL
@@ -23,6 +23,9 @@ from .protocol import CHUNK, TAIL
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LONGEST = 1 << 16
 _GRACE = 5.0
+
+CANCELLED = "cancelled"
+"""What a command that the client wanted no more was ``ended`` for."""
 
 Line = Callable[[str], None]
 
@@ -67,13 +70,12 @@ def run(command: Command, log: Path, line: Line, cancelled: Callable[[], bool] =
     """
     people.check_can_act_as(command.person)
     try:
-        descriptor = os.open(log, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        descriptor = _begun(durable.open_own(log, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), command)
     except OSError as error:
-        raise storage(error, log) from error
+        line(f"{storage(error, log).message}: what follows is not in the log")
+        # a full disk must not keep anybody from starting the application again
+        descriptor = _begun(os.memfd_create("log"), command)
     try:
-        # so that what runs as somebody else may open /dev/stderr
-        people.give(log, command.person)
-        os.write(descriptor, f"$ {command.shown}\n".encode("utf-8", "replace"))
         output = _Output(descriptor, line)
         process = _start(command, descriptor)
         ended = _follow(process, output, _deadline(command.timeout), cancelled)
@@ -92,6 +94,18 @@ def environment(person: Person) -> dict[str, str]:
         "SHELL": "/bin/sh",
         "LANG": "C.UTF-8",
     }
+
+
+def _begun(descriptor: int, command: Command) -> int:
+    """The log with the command's line, ready for what it says."""
+    try:
+        # so that what runs as somebody else may open /dev/stderr
+        people.give(descriptor, command.person)
+        os.write(descriptor, f"$ {command.shown}\n".encode("utf-8", "replace"))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 class _Output:
@@ -167,7 +181,7 @@ def _follow(process: subprocess.Popen[bytes], output: _Output, deadline: float, 
         if time.monotonic() > deadline:
             ended = "no end within {:g} s"
         elif cancelled():
-            ended = "cancelled"
+            ended = CANCELLED
         if ended:
             _end(process)
         elif not output.follow():

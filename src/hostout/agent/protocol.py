@@ -37,6 +37,7 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
     restart      {"start": [STEP]}              what ``stop`` stopped is started again
     command      STEP with "cwd"                -> {"status": 0}
     owners       {}                             owners and modes of path and cache, all the way down
+    put          {"name", "file"}               a line in the ledger: somebody put a file into that release
 
 Of two that change the same ``path`` the second gets ``failed`` with who holds the lock. It is held from
 the first request that changes something until ``golive`` or ``restart`` has ended, or the agent ends.
@@ -107,12 +108,14 @@ class Wire:
     """The agent's end: requests and raw bytes in, events out, on two file descriptors.
 
     An event that cannot be written makes the wire ``deaf``: nobody listens, the work goes on. ``patience`` is
-    how many seconds a write may wait for a client that does not read (None: for ever).
+    how many seconds a write may wait for a client that does not read (None: for ever), ``stall`` how many a client
+    may let pass without a byte of what it announced.
     """
 
     def __init__(self, source: int, sink: int) -> None:
         self.deaf = False
         self.patience: float | None = None
+        self.stall = 900.0
         self._source, self._sink = source, sink
         self._buffer = bytearray()
         self._ended = False
@@ -137,7 +140,7 @@ class Wire:
     def chunks(self, size: int) -> Iterator[bytes]:
         """``size`` announced bytes in pieces; raises Hangup where they stop before."""
         while size:
-            if not self._buffer and not self._fill(None):
+            if not self._buffer and not self._fill(self.stall):
                 raise Hangup
             piece = bytes(self._buffer[: min(size, CHUNK)])
             del self._buffer[: len(piece)]

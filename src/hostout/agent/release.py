@@ -23,6 +23,8 @@ from .site import Site
 RECORD = "release.json"
 NAME = re.compile(r"(\d{4,})-([0-9a-z]+)")
 _STATES = ("staging", "built", "live", "good", "bad")
+# what is acted upon as root where root wrote it
+_TRUSTED = ("commands", "before")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Release:
 
     def changed(self, **changes: Any) -> Release:
         """The same release with another record, on disk as well."""
-        record = {**self.record, **changes}
+        record = {**self._vouched(), **changes}
         if "state" in changes:
             record["states"] = {**(self.record.get("states") or {}), changes["state"]: round(time.time(), 3)}
         if changes.get("state") == BUILT:
@@ -84,12 +86,16 @@ class Release:
             raise storage(error, self.folder / RECORD) from error
         return Release(self.folder, record, os.geteuid())
 
+    def _vouched(self) -> dict[str, Any]:
+        """The record as root may sign it: commands that somebody else wrote into it are not among it."""
+        signed = os.geteuid() != 0 or self.author == 0
+        return {name: value for name, value in self.record.items() if signed or name not in _TRUSTED}
+
 
 def load(folder: Path) -> Release:
     """The release in a folder; its state is ``broken`` where there is no readable record."""
-    path = folder / RECORD
     try:
-        return Release(folder, durable.read_json(path), path.lstat().st_uid)
+        return Release(folder, *durable.read_signed_json(folder / RECORD))
     except (OSError, ValueError):
         return Release(folder, {}, -1)
 

@@ -51,6 +51,11 @@ def _command(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     return {"status": 0}
 
 
+def _put(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The action ``put``: nothing but its line in the ledger."""
+    return {}
+
+
 ACTIONS = {
     "facts": Action(facts.facts, locks=False, changes=False),
     "layout": Action(layout.layout, locks=False),
@@ -63,6 +68,7 @@ ACTIONS = {
     "restart": Action(golive.restart, final=True),
     "command": Action(_command, locks=False, changes=False),
     "owners": Action(layout.owners),
+    "put": Action(_put),
 }
 
 
@@ -202,6 +208,7 @@ def _note_down(
     entry = {
         "what": request["do"],
         "release": args.get("name"),
+        "file": args.get("file"),
         "commit": _commit(session, args),
         "user": client.get("user"),
         "machine": client.get("machine"),

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from . import people
-from .failure import Failed
+from .failure import Cancelled, Failed
 from .people import Person
-from .process import Command, Outcome, run
+from .process import CANCELLED, Command, Outcome, run
 from .protocol import OUT, RUN, SUDO
 from .session import Session
 
@@ -83,7 +83,7 @@ class Runner:
             self.one(step, what)
 
     def anyway(self, steps: Iterable[Step], what: str) -> bool:
-        """Run all of them; failures are reported only. Whether there were none."""
+        """Run all of them; failures are reported only. Whether there were none. Raises Cancelled."""
         results = [self._reported(step, what) for step in steps]
         return all(results)
 
@@ -91,7 +91,7 @@ class Runner:
         """Run it, again until it succeeds or its ``retry`` seconds are over; raises Failed."""
         deadline = time.monotonic() + step.retry
         while not (outcome := self._shell(step)).ok:
-            if outcome.ended == "cancelled" or time.monotonic() + step.interval > deadline:
+            if outcome.ended == CANCELLED or time.monotonic() + step.interval > deadline:
                 raise self.failed(outcome, step.shown, f"{what} failed ({outcome}): {step.text or step.line}")
             time.sleep(step.interval)
 
@@ -105,11 +105,14 @@ class Runner:
 
     def failed(self, outcome: Outcome, command: str, message: str) -> Failed:
         """What to raise for an outcome."""
-        return Failed(message, command=command, tail=outcome.tail, log=str(self.log), status=outcome.status)
+        kind = Cancelled if outcome.ended == CANCELLED else Failed
+        return kind(message, command=command, tail=outcome.tail, log=str(self.log), status=outcome.status)
 
     def _reported(self, step: Step, what: str) -> bool:
         try:
             self.one(step, what)
+        except Cancelled:
+            raise
         except Failed as failure:
             self.session.warn(failure.message)
             return False

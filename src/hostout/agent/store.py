@@ -7,9 +7,11 @@ Content is only ever renamed into place after its sha256 was checked and it was 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ from .session import Session
 from .site import Site
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+# so many partial files are open until they get their names
+_AT_ONCE = 200
 _SDIST = re.compile(r"\.(tar\.gz|zip|tgz|tar\.bz2)$")
 
 
@@ -136,49 +140,91 @@ def partial_folder(site: Site, to: str) -> Path:
 def receive(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     """Take the announced blobs. Whatever goes wrong with one, those before it stay."""
     blobs = [Blob.of(announced) for announced in args["blobs"]]
-    arrived: list[Blob] = []
+    arrived: list[_Arrival] = []
     try:
         for blob in blobs:
-            if blob.sha256 in {before.sha256 for before in arrived}:
+            if len(arrived) == _AT_ONCE or blob.sha256 in {before.blob.sha256 for before in arrived}:
                 # the same content under two names: they share a partial file
                 _keep(session, arrived)
                 arrived.clear()
             with acting_as(blob.owner(session)):
-                _take(session, blob)
-            arrived.append(blob)
+                arrived.append(_take(session, blob))
     finally:
         _keep(session, arrived)
     return {"received": len(blobs)}
 
 
-def _take(session: Session, blob: Blob) -> None:
+@dataclass(frozen=True)
+class _Arrival:
+    """A blob in its partial file ``path``, which is ours as long as ``descriptor`` is open."""
+
+    blob: Blob
+    path: Path
+    descriptor: int
+
+
+def _take(session: Session, blob: Blob) -> _Arrival:
     """Bytes of one blob from the wire into its partial file."""
-    partial = blob.partial(session.site)
     needed = session.wire.owed + blob.offset
     try:
-        partial.parent.mkdir(mode=0o755, exist_ok=True)
-        digest = _append(partial, blob, session.wire.chunks(blob.size - blob.offset))
+        arrival = _claim(blob, blob.partial(session.site))
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            # room that the running application may need more than the next upload does
-            partial.unlink(missing_ok=True)
         raise storage(error, blob.folder(session.site), needed) from error
-    if digest != blob.sha256:
-        partial.unlink()
-        raise Failed(f"{blob.name} arrived damaged: its sha256 is {digest}, not {blob.sha256}")
-
-
-def _append(partial: Path, blob: Blob, pieces: Iterator[bytes]) -> str:
-    """Continue the file at the blob's offset; gives the sha256 of the whole."""
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        digest = _digest(descriptor, blob)
-        for piece in pieces:
-            digest.update(piece)
-            _write(descriptor, piece)
-    finally:
-        os.close(descriptor)
-    return digest.hexdigest()
+        _append(arrival, session.wire.chunks(blob.size - blob.offset))
+    except BaseException as error:
+        _abandon(arrival, error)
+        if isinstance(error, OSError):
+            raise storage(error, blob.folder(session.site), needed) from error
+        raise
+    return arrival
+
+
+def _claim(blob: Blob, partial: Path) -> _Arrival:
+    """The partial file for us alone; where another deployment into this cache is at it, one that nobody continues."""
+    partial.parent.mkdir(mode=0o755, exist_ok=True)
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    if _is_ours(descriptor, partial):
+        return _Arrival(blob, partial, descriptor)
+    os.close(descriptor)
+    if blob.offset:
+        raise Failed(f"{blob.name}: another deployment sends it just now; try again")
+    alone = partial.with_name(f"{partial.name}.{secrets.token_hex(4)}")
+    return _Arrival(blob, alone, os.open(alone, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _is_ours(descriptor: int, path: Path) -> bool:
+    """Whether nobody else has the file locked, and it has not been renamed into place meanwhile."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def _abandon(arrival: _Arrival, error: BaseException) -> None:
+    """What has arrived waits for the next upload, unless nobody would continue it or the room is needed."""
+    os.close(arrival.descriptor)
+    # room that the running application may need more than the next upload does
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or isinstance(error, _Damaged) or arrival.path.name != arrival.blob.sha256:
+        arrival.path.unlink(missing_ok=True)
+
+
+class _Damaged(Failed):
+    """What arrived is not what was announced."""
+
+
+def _append(arrival: _Arrival, pieces: Iterator[bytes]) -> None:
+    """Continue the file at the blob's offset; raises Failed where the whole has not its sha256."""
+    blob, descriptor = arrival.blob, arrival.descriptor
+    digest = _digest(descriptor, blob)
+    for piece in pieces:
+        digest.update(piece)
+        _write(descriptor, piece)
+    os.fchmod(descriptor, 0o644)
+    if (found := digest.hexdigest()) != blob.sha256:
+        raise _Damaged(f"{blob.name} arrived damaged: its sha256 is {found}, not {blob.sha256}")
 
 
 def _digest(descriptor: int, blob: Blob) -> hashlib._Hash:
@@ -198,16 +244,16 @@ def _write(descriptor: int, piece: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _keep(session: Session, arrived: Sequence[Blob]) -> None:
+def _keep(session: Session, arrived: Sequence[_Arrival]) -> None:
     """Complete and checked uploads get their names, after one sync for all."""
     if not arrived:
         return
     os.sync()
-    for blob in arrived:
-        with acting_as(blob.owner(session)):
-            blob.partial(session.site).chmod(0o644)
-            blob.partial(session.site).replace(blob.target(session.site))
-    distributed = [blob for blob in arrived if blob.to == TO_DIST]
+    for arrival in arrived:
+        with acting_as(arrival.blob.owner(session)):
+            arrival.path.replace(arrival.blob.target(session.site))
+        os.close(arrival.descriptor)
+    distributed = [arrival.blob for arrival in arrived if arrival.blob.to == TO_DIST]
     if distributed:
         with acting_as(session.buildout):
             durable.sync_folder(session.site.dist)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import durable
+from . import durable, people
 from .failure import Failed, storage
 from .release import RECORD, Release, live_name
 from .release import live as release_live
@@ -27,9 +27,10 @@ def to(session: Session, release: Release) -> None:
     """Make it live. Links that only the new one needs come before, those that it lacks go after."""
     site = session.site
     try:
-        _link(session, release)
-        durable.link(site.current, f"releases/{release.name}")
-        _drop_stale(site)
+        with people.acting_as_owner_of(site.path):
+            _link(session, release)
+            durable.link(site.current, f"releases/{release.name}")
+            _drop_stale(site)
     except OSError as error:
         raise storage(error, site.current) from error
 

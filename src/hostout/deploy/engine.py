@@ -24,6 +24,8 @@ class Packaging(Protocol):
 
     def contents(self, release: Release, facts: Facts) -> plan.Contents: ...
 
+    def has_here(self, name: str) -> bool: ...
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -178,7 +180,10 @@ class Deployment:
     def buildout(self, arguments: Sequence[str] = ()) -> str:
         """Builds the newest staging release, without one the content of the live one again; returns its name."""
         name = self._staged or self._newest("staging") or self._live_again()
-        self._do(plan.build(name, self.host, arguments))
+        try:
+            self._do(plan.build(name, self.host, arguments))
+        except RemoteError as error:
+            raise self._explained(error, name) from error
         self._staged, self._built = "", name
         if not self.whole:
             self._say(f"release {name} is built, not live; postdeploy makes it live")
@@ -199,6 +204,13 @@ class Deployment:
         """Has the host do at once what it does by itself in a deployment (the Steps of hooks)."""
         for step in steps:
             self._do(step)
+
+    def note_put(self, target: str) -> None:
+        """What was put into the live release is noted down there: it is not what was deployed."""
+        asked = self.around.connection().run(plan.put_where(self.host, target), hide=True, warn=True)
+        found = plan.put_into(self.host, asked.stdout)
+        if found:
+            self._do(plan.put(*found))
 
     def setowners(self) -> None:
         """Owners and modes of buildout and cache as a deployment makes them."""
@@ -233,6 +245,12 @@ class Deployment:
         if sent and to not in self._done:
             self._do(plan.receive(sent, self.facts), sent)
         self._done.add(to)
+
+    def _explained(self, error: RemoteError, name: str) -> RemoteError:
+        """The failure of a build, with the files of the buildout here that it did not find there."""
+        missed = plan.missed(error.tail, self.host.path, name, self.around.packaging.has_here)
+        message = "; ".join([error.message, *map(plan.left_out, missed)])
+        return RemoteError(message, host=error.host, command=error.command, tail=error.tail, log=error.log)
 
     def _newest(self, state: str) -> str:
         """Asked anew: commands of this run may have made it."""

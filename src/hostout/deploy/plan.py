@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hostout.model import BundleFile, Distribution, Facts, Host, Json, Release, Step
+from hostout.model import BundleFile, Distribution, Facts, Host, Json, Release, Step, shell
 
 MARGIN = 32 * 1024 * 1024
 """Bytes that stay free beside what is sent and unpacked: logs, the ledger, the build's own scripts."""
 
 UNPACKED = 4
 """How much larger a wheel is once it lies in the cache and, unpacked, in the egg folder (measured: 3.1 for Plone)."""
+
+NOT_FOUND = re.compile(r"no such file|not found|does not exist|doesn't exist|cannot find|can't open", re.IGNORECASE)
+"""What programs say of a file that is not there."""
+
+QUOTES = "'\"`:,;()[]<>"
+MADE_THERE = ("bin", "parts", "develop-eggs", "eggs", "var", "releases", "current")
+"""What a buildout or hostout makes on the host itself."""
 
 
 @dataclass(frozen=True)
@@ -300,6 +308,32 @@ def build(name: str, host: Host, arguments: Sequence[str]) -> Step:
     return Step("build", f"build release {name}", args)
 
 
+def missed(lines: Iterable[str], path: str, name: str, has_here: Callable[[str], bool]) -> list[str]:
+    """The files that a failed build of release ``name`` did not find by what it said last, and that lie here.
+
+    ``has_here`` knows the folder of the buildout here. What a release gets by other ways than ``include`` is left out.
+    """
+    complaints = [line for line in lines if NOT_FOUND.search(line)]
+    words = [word.strip(QUOTES).removeprefix("./").rstrip(".") for line in complaints for word in line.split()]
+    inside = [_inside(word, (f"{path}/releases/{name}/", f"{path}/current/", f"{path}/")) for word in words]
+    return list(dict.fromkeys(word for word in inside if _may_be_included(word) and has_here(word)))
+
+
+def _inside(word: str, folders: Iterable[str]) -> str:
+    """A path relative to the first of these folders that it is in."""
+    return next((word.removeprefix(folder) for folder in folders if word.startswith(folder)), word)
+
+
+def _may_be_included(word: str) -> bool:
+    parts = word.split("/")
+    return bool(parts[0]) and ".." not in parts and parts[0] not in (".", *MADE_THERE)
+
+
+def left_out(name: str) -> str:
+    """What to do about a file that a release should have and has not."""
+    return f"{name} is in the buildout here but not in the release: name it in the option include"
+
+
 def stop(host: Host, hooks: Hooks) -> Step:
     """``downtime = deploy``: the application goes down before anything is built."""
     return Step("stop", "stop the application", {"commands": list(host.pre_commands), "hooks": _args(hooks.stop)})
@@ -337,6 +371,24 @@ def health_check(host: Host) -> Json:
 
 def _args(steps: Iterable[Step]) -> list[Json]:
     return [{"text": s.text, **s.args} for s in steps]
+
+
+def put(name: str, file: str) -> Step:
+    return Step("put", f"note down that {file} was put into release {name}", {"name": name, "file": file})
+
+
+def put_where(host: Host, target: str) -> str:
+    """A shell line that says where ``target`` really lies, and which folder the live release is."""
+    return shell("readlink -f -- {} {}", target, f"{host.path}/current")
+
+
+def put_into(host: Host, said: str) -> tuple[str, str] | None:
+    """The live release and the file in it, from what that line said; ``None`` for a file anywhere else."""
+    lines = said.splitlines()
+    if len(lines) != 2 or not lines[0].startswith(f"{lines[1]}/"):
+        return None
+    folder, name = lines[1].rsplit("/", 1)
+    return (name, lines[0].removeprefix(f"{lines[1]}/")) if folder.endswith("/releases") else None
 
 
 def owners() -> Step:

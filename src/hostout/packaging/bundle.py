@@ -10,15 +10,17 @@ import fnmatch
 import hashlib
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hostout import cfgfile
 from hostout.errors import ConfigurationError
 from hostout.model import BundleFile, Emit, Host, LocalBuildout
 from hostout.packaging.extends import ConfigFile, Extends, Reader
 from hostout.packaging.places import Places
+from hostout.packaging.references import referenced
 
 RECIPE = "collective.hostout"
 
@@ -45,20 +47,23 @@ def collect(host: Host, local: LocalBuildout, emit: Emit) -> Bundle:
     roots = [os.path.normpath(directory / name) for name in host.buildout]
     reader = Reader(Places.of(local).extends, emit)
     plain = _follow(roots, directory, reader, str, host)
-    included = dict(_included(host, directory))
+    included = dict(_included(host, local))
     texts = [f.text for f in plain.files.values()] + [_text(path) for name, path in included.items() if _is_cfg(name)]
     removed = hostout_sections(texts, (*local.hostout_parts, *local.hostout_sections)) - set(host.parts)
 
     def strip(text: str) -> str:
-        return cfgfile.without_values(cfgfile.without_sections(text, removed), local.secret_options)
+        places = (*local.secret_options, *_with_password(text))
+        return cfgfile.without_values(cfgfile.without_sections(text, removed), places)
 
     stripped = _follow(roots, directory, reader, strip, host)
     files = {name: _file(name, path, directory, strip) for name, path in included.items()}
     files.update({file.name: _config(file) for file in stripped.files.values()})
     _check_links(files, host)
-    referenced = _referenced(texts, [f.text for f in stripped.files.values()], removed, host)
+    applied = [plain.files[name].text for root in roots for name in plain.applied(plain.add(root))]
+    secret = (*local.secret_options, *((section, name) for section in removed for name in host.secrets))
+    taken = referenced(applied, [f.text for f in stripped.files.values()], removed, secret)
     names = tuple(stripped.add(root) for root in roots)
-    return Bundle(tuple(files[name] for name in sorted(files)), names, removed, referenced)
+    return Bundle(tuple(files[name] for name in sorted(files)), names, removed, taken)
 
 
 def _follow(roots: Iterable[str], directory: Path, reader: Reader, strip: Callable[[str], str], host: Host) -> Extends:
@@ -69,6 +74,14 @@ def _follow(roots: Iterable[str], directory: Path, reader: Reader, strip: Callab
     except ConfigurationError as error:
         raise ConfigurationError([f"[{host.name}] {line}" for line in error.problems], host=host.name) from error
     return found
+
+
+def _with_password(text: str) -> Iterator[tuple[str, str]]:
+    """The options that name an index by a URL with a password in it: a host looks for nothing outside its caches."""
+    for section in (s for s in cfgfile.parse(text) if s.name == "buildout"):
+        for option in (o for o in section.options if o.name in ("index", "find-links")):
+            if any("@" in urlsplit(word).netloc for word in option.value.split()):
+                yield section.name, option.name
 
 
 # hostout's own sections
@@ -110,37 +123,18 @@ def _is_ours(options: Mapping[str, str]) -> bool:
     return any(word.partition(":")[0] == RECIPE for word in options.get("recipe", "").split())
 
 
-def _referenced(
-    before: Iterable[str], after: Iterable[str], removed: frozenset[str], host: Host
-) -> dict[str, dict[str, str]]:
-    """What the remaining sections take from the removed ones (``user = ${host1:effective-user}``), as written."""
-    sections = _merged(before)
-    found: dict[str, dict[str, str]] = {}
-    todo = [ref for text in after for ref in cfgfile.references(text)]
-    while todo:
-        section, option = todo.pop()
-        value = sections.get(section, {}).get(option)
-        if section in removed and value is not None and _travels(option, host) and option not in found.get(section, {}):
-            found.setdefault(section, {})[option] = value
-            todo += cfgfile.references(value)
-    return found
-
-
-def _travels(option: str, host: Host) -> bool:
-    return option not in host.secrets and "password" not in option and option not in ("recipe", "extends")
-
-
 # what is included
 
 
-def _included(host: Host, directory: Path) -> Iterator[tuple[str, Path]]:
-    problems = []
+def _included(host: Host, local: LocalBuildout) -> Iterator[tuple[str, Path]]:
+    directory, problems = Path(local.directory), []
+    kept = {Places.of(local).root, directory / "var", *(directory / name for name in host.shared)}
     for word in host.include:
         path = Path(os.path.normpath(directory / word))
         if problem := _problem(word, path, directory, host):
             problems.append(f"[{host.name}] include: {word} {problem} ({_origin(host)})")
             continue
-        yield from _files(path, directory)
+        yield from _files(path, directory, kept)
     if problems:
         raise ConfigurationError(problems, host=host.name)
 
@@ -161,14 +155,15 @@ def _origin(host: Host) -> str:
     return str(host.origins["include"]) if "include" in host.origins else "default"
 
 
-def _files(path: Path, directory: Path) -> Iterator[tuple[str, Path]]:
-    if any(fnmatch.fnmatchcase(path.name, pattern) for pattern in LEFT_OUT):
+def _files(path: Path, directory: Path, kept: Container[Path]) -> Iterator[tuple[str, Path]]:
+    """The files below ``path`` without the folders ``kept``: what is the host's own, our records with their secrets."""
+    if path in kept or any(fnmatch.fnmatchcase(path.name, pattern) for pattern in LEFT_OUT):
         return
     if path.is_symlink() or not path.is_dir():
         yield path.relative_to(directory).as_posix(), path
         return
     for entry in sorted(path.iterdir()):
-        yield from _files(entry, directory)
+        yield from _files(entry, directory, kept)
 
 
 def _file(name: str, path: Path, directory: Path, strip: Callable[[str], str]) -> BundleFile:

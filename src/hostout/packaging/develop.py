@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
@@ -96,9 +97,7 @@ def _is_of(path: Path, name: str) -> bool:
         found, _, _, tags = parse_wheel_filename(path.name)
     except InvalidWheelFilename:
         return False
-    pythons = {tag.interpreter for tag in tags}
-    ours = {f"cp{sys.version_info.major}{sys.version_info.minor}", "py3", f"py3{sys.version_info.minor}"}
-    return found == canonicalize_name(name) and bool(pythons & ours)
+    return found == canonicalize_name(name) and not tags.isdisjoint(sys_tags())
 
 
 def _distribution(wheel: Path) -> Distribution:

@@ -61,6 +61,8 @@ class Reader:
             self.emit(Event("warning", f"{shown(url)}: {_reason(error)}; using the copy of the last deployment"))
             return kept.read_bytes()
         self.cache.mkdir(parents=True, exist_ok=True)
+        kept.touch(mode=0o600)
+        kept.chmod(0o600)  # it may hold secrets that do not travel
         kept.write_bytes(content)
         return content
 
@@ -74,6 +76,7 @@ class Extends:
         self.strip = strip
         self.files: dict[str, ConfigFile] = {}
         self._names: dict[str, str] = {}
+        self._bases: dict[str, tuple[str, ...]] = {}
 
     def add(self, source: str, chain: tuple[str, ...] = ()) -> str:
         """Adds a file and all that it extends; returns its name in the bundle.
@@ -88,6 +91,11 @@ class Extends:
             self._names[source] = self._added(source, chain)
         return self._names[source]
 
+    def applied(self, name: str) -> list[str]:
+        """The files that a file of the bundle consists of in the order in which buildout applies them: later ones win,
+        and one that is extended twice is applied twice."""
+        return [*(each for base in self._bases[name] for each in self.applied(base)), name]
+
     def _added(self, source: str, chain: tuple[str, ...]) -> str:
         text = self._read(source, chain)
         inside = self._inside(source)
@@ -97,6 +105,7 @@ class Extends:
         text = self.strip(cfgfile.rename_extends(text, changed) if changed else text)
         name = inside or f"{FOLDER}/{_digest(text)}-{_basename(source)}"
         self.files[name] = ConfigFile(name, source, text)
+        self._bases[name] = tuple(base for base in named.values() if base)
         return name
 
     def _follow(self, word: str, source: str, text: str, chain: tuple[str, ...]) -> str | None:

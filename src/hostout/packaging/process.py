@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,9 +47,16 @@ def run(
     environment: Mapping[str, str] | None = None,
     stdin: bytes = b"",
 ) -> Finished:
-    """Runs ``argv`` with its output in ``log``; after ``timeout`` seconds it and its children are killed."""
+    """Runs ``argv`` with its output in ``log``; after ``timeout`` seconds it and its children are killed.
+
+    Its temporary files are gone afterwards, however it ended.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output, _started(argv, output, cwd, environment) as process:
+    with (
+        tempfile.TemporaryDirectory(prefix="hostout-", ignore_cleanup_errors=True) as temporary,
+        log.open("wb") as output,
+        _started(argv, output, cwd, {"TMPDIR": temporary, **(environment or {})}) as process,
+    ):
         try:
             process.communicate(stdin, timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -59,7 +67,7 @@ def run(
 
 @contextmanager
 def _started(
-    argv: Sequence[str | os.PathLike[str]], output: BinaryIO, cwd: Path | None, environment: Mapping[str, str] | None
+    argv: Sequence[str | os.PathLike[str]], output: BinaryIO, cwd: Path | None, environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A program in a session of its own, so that all of it can be ended whatever ends us (Ctrl-C too)."""
     process: subprocess.Popen[bytes] = subprocess.Popen(
@@ -68,7 +76,7 @@ def _started(
         stdout=output,
         stderr=subprocess.STDOUT,
         cwd=cwd,
-        env=clean_environment(environment or {}),
+        env=clean_environment(environment),
         start_new_session=True,
     )
     try:

@@ -32,6 +32,9 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 
 TIMEOUT = 1800.0
 
+PART_TIMEOUT = 60.0
+"""Seconds for what one recipe does when it installs, without the time that buildout takes to fetch eggs for it."""
+
 
 @dataclass(frozen=True)
 class Rehearsal:
@@ -84,6 +87,7 @@ def _question(host: Host, local: LocalBuildout, bundle: Bundle) -> dict[str, Jso
     return {
         "parts": list(host.parts),
         "install": not builds_the_same(host, local),
+        "seconds": PART_TIMEOUT,
         "versions": host.versions,
         "drop": sorted(bundle.removed),
         "pins": sorted(local.pins.items()),

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-NEVER = (".git", ".svn", ".hg", "*.egg-info", "__pycache__", "*.pyc", "*~", ".*.swp", "#*#")
+NEVER = (".git", ".svn", ".hg", "*.egg-info", "__pycache__", "*.pyc", "*~", ".*.sw[a-p]", "#*#", ".#*")
 """Names that are never content: version control, what Python and setuptools leave behind, editor droppings."""
 
 MADE = ("build", "dist")
@@ -34,7 +34,9 @@ def sources(folder: Path, skip: Iterable[Path] = ()) -> list[Source]:
 
     A symbolic link that leads out of the package counts as what it leads to, so that a copy is complete.
     """
-    found = _walk(folder, folder, frozenset(skip), (folder.resolve(),))
+    # resolved, but for the last name: the buildout may be known by another path, and its folder eggs may be a link
+    root = folder.resolve()
+    found = _walk(root, root, frozenset(path.parent.resolve() / path.name for path in skip), (root,))
     return sorted(found, key=lambda source: source.name)
 
 

@@ -4,14 +4,16 @@ This file is a program of its own: it runs in the interpreter and with the modul
 question as JSON from standard input and writes the answer to the file that the question names. It stands in a
 scratch folder with the files of a release: extensions are loaded, every part's recipe is made, its ``eggs`` are
 resolved; what is missing goes to the local eggs folder. Some recipes ask for eggs only when they install
-(``collective.recipe.supervisor`` does): where nobody has seen that yet, they install in the scratch folder, under a
-guard that refuses every program, connection and change outside. What does not belong here: anything that knows hosts.
+(``collective.recipe.supervisor`` does): where nobody has seen that yet, they install in the scratch folder, for a
+limited time, under a guard that refuses every program, connection and change outside. What does not belong here:
+anything that knows hosts.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -165,15 +167,15 @@ class Rehearsal:
             recipe = self.buildout[part].recipe
             if not _is_eggs(recipe):
                 self._try(part, recipe)
-            if self.missing:
-                raise self.missing
 
     def _try(self, part: str, recipe: Any) -> None:
         print(f"Looking at what {part} installs.", flush=True)  # noqa: T201
         try:
-            with self.guard.closed():
+            with self.guard.closed(), self.guard.limited(self.question["seconds"]):
                 self.buildout[part]._call(recipe.install)
-        except (Exception, SystemExit):  # noqa: BLE001  # a recipe may raise anything; the log has it
+        except (Exception, SystemExit, OutOfTime) as error:  # a recipe may raise anything; the log has it
+            if error is self.missing:
+                raise
             traceback.print_exc()
         finally:
             os.chdir(self.options["directory"])
@@ -205,6 +207,10 @@ class Rehearsal:
         """What an extension or a recipe needs, of what buildout has just made importable for it."""
         resources = _pkg_resources()
         self._add(resources.working_set.resolve([resources.Requirement.parse(requirement)]))
+
+
+class OutOfTime(BaseException):
+    """A recipe waits for what it cannot have here. No ``except Exception`` around its tries can hold it."""
 
 
 class Guard:
@@ -258,6 +264,21 @@ class Guard:
     def open(self) -> Iterator[None]:
         """Buildout itself fetches and unpacks eggs."""
         yield from self._while(False)
+
+    @contextmanager
+    def limited(self, seconds: float) -> Iterator[None]:
+        """Raises OutOfTime after ``seconds``, but never while buildout fetches eggs: then after as many more."""
+        before = signal.signal(signal.SIGALRM, self._over)
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    def _over(self, *_: Any) -> None:
+        if self._closed:
+            raise OutOfTime
 
     def _while(self, state: bool) -> Iterator[None]:
         before, self._closed = self._closed, state

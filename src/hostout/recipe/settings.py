@@ -50,8 +50,19 @@ def over(own: Settings, base: Settings) -> dict[str, Setting]:
 
 
 def beside(first: Settings, second: Settings) -> dict[str, Setting]:
-    """What a section that extends two others, in this order, has from them: the first wins, its lines come first."""
-    return {**second, **first, **_joined(first, second)}
+    """What a section that extends two others, in this order, has from them: the first wins, its lines come first.
+
+    Lines that both have from one section which they extend count once.
+    """
+    new = {name: _without(one, first[name].lines) if name in first else one for name, one in second.items()}
+    return {**second, **first, **_joined(first, new)}
+
+
+def _without(one: Setting, known: Iterable[Origin]) -> Setting:
+    """The lines of a setting that do not come from an option that is ``known``."""
+    places = [place for place in known if place.part]
+    kept = [pair for pair in zip(one.value.split("\n"), one.lines, strict=False) if pair[1] not in places]
+    return replace(one, value="\n".join(line for line, _ in kept), lines=tuple(place for _, place in kept))
 
 
 def _joined(first: Settings, second: Settings) -> dict[str, Setting]:

@@ -120,6 +120,11 @@ class Agent:
                 raise
             raise sender.failure from error
 
+    @property
+    def gone(self) -> bool:
+        """Whether nothing can be asked of it any more: it was left alone, or lost."""
+        return bool(self.channel.closed)
+
     def close(self) -> None:
         """Ends the agent."""
         if self._sender is not None and self._sender.is_alive():
@@ -242,8 +247,13 @@ class Agent:
         raise self._ended()
 
     def _cancel(self, sender: _Sender) -> None:
-        """The user wants no more: a build or command there is ended, and what it says last is shown."""
-        if sender.is_alive():
+        """The user wants no more: a build or command there is ended, and what it says last is shown.
+
+        In the middle of an upload the agent is left alone: it would hear us behind the last byte only, and many of
+        them may wait on this side of a slow line when all are sent.
+        """
+        if sender.blobs or sender.is_alive():
+            self.channel.close()
             return
         with contextlib.suppress(HostoutError, OSError, EOFError, SSHException):  # it ends one way or the other
             self.channel.sendall(protocol.encode({"do": protocol.CANCEL}))

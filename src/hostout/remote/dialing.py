@@ -94,8 +94,8 @@ def handshake(
         connection.close()
         raise ConnectionFailed(f"{target.place}: {error}") from error
     try:
-        _set(transport, keys, limits)
-        _exchange_keys(transport, target, limits)
+        _set(transport, keys, limits, target.connect_timeout or limits.banner)
+        _exchange_keys(transport, target)
         keys.check(transport.get_remote_server_key())
     except BaseException:
         transport.close()
@@ -103,19 +103,20 @@ def handshake(
     return transport
 
 
-def _set(transport: paramiko.Transport, keys: HostKeys, limits: Limits) -> None:
+def _set(transport: paramiko.Transport, keys: HostKeys, limits: Limits, banner: float) -> None:
+    """``banner``: ConnectTimeout of the ssh configuration is the limit of the first exchange too, as OpenSSH has it."""
     transport.daemon = True
-    transport.banner_timeout = limits.banner
-    transport.handshake_timeout = limits.banner
+    transport.banner_timeout = banner
+    transport.handshake_timeout = banner
     transport.auth_timeout = limits.login
     transport.channel_timeout = limits.channel
     options = transport.get_security_options()
     options.key_types = keys.preferred(options.key_types)
 
 
-def _exchange_keys(transport: paramiko.Transport, target: Target, limits: Limits) -> None:
+def _exchange_keys(transport: paramiko.Transport, target: Target) -> None:
     try:
-        transport.start_client(timeout=limits.banner + 1)
+        transport.start_client(timeout=transport.banner_timeout + 1)
     except (SSHException, OSError, EOFError) as error:
         raise ConnectionFailed(f"{target.place}: {_broken_handshake(error)}") from error
 
