@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from agentclient import Client, Place, built, fetched, send_files, stage, step, until
 
 pytestmark = pytest.mark.buildout

@@ -10,8 +10,8 @@ import zlib
 from pathlib import Path
 
 import pytest
-from agentclient import AGENT, Client, Place, agent_zip, blob, entry, send_files, sha256
 
+from agentclient import AGENT, Client, Place, agent_zip, blob, entry, send_files, sha256
 from hostout.agent import protocol
 from hostout.agent.store import loose
 

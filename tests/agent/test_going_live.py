@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -433,3 +437,38 @@ def test_release_before_is_started_again_on_a_disk_that_the_migration_filled(rea
     assert message.startswith("migrate-command failed (status 1)")
     assert trace.read_text().splitlines() == [f"start {ONE}"] * 2
     assert (there.path / "current").readlink() == Path("releases", ONE)
+
+
+def test_application_that_was_stopped_is_started_when_the_agent_is_ended(ready: Place, running: Client) -> None:
+    running.request("stop", stop(ready))
+    running.process.terminate()
+    running.process.wait(20)
+    assert story(ready) == [*STOPPED, *BACK]
+
+
+def test_switch_goes_on_when_everybody_is_asked_to_end(ready: Place, running: Client) -> None:
+    running.send("golive", plan(ready, TWO, "two", migrate=["echo begun; sleep 1"]))
+    while running.event().get("text") != "begun":
+        pass
+    pids = subprocess.run(["pgrep", "-P", str(running.process.pid)], capture_output=True, text=True, check=True).stdout
+    for pid in (running.process.pid, *map(int, pids.split())):
+        os.kill(pid, signal.SIGTERM)
+    assert running.reply().result["state"] == "good"
+    assert story(ready)[-1] == f"two-post {TWO}"
+
+
+def test_page_that_comes_byte_by_byte_is_not_waited_for(ready: Place, running: Client) -> None:
+    def drip() -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            for _ in range(100):
+                connection.sendall(b"x")
+                time.sleep(0.1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=drip, daemon=True).start()
+        check = {"check": f"http://127.0.0.1:{listening.getsockname()[1]}/", "timeout": 0.5, "interval": 1}
+        began = time.monotonic()
+        message = running.request("golive", plan(ready, TWO, "two", health_check=check)).message
+    assert "no answer within 0.5 s" in message
+    assert time.monotonic() - began < 5

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from agentclient import CONFIG, Client, Place, entry, send_files
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can make files of other users")

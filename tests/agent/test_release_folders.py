@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import pytest
+
 from agentclient import Client, Place, entry, send_files, sha256
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import sys
@@ -10,11 +11,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from samples import Said, host, local_buildout
 
 from hostout.errors import PackagingError
 from hostout.model import Distribution, Facts, Json, LocalBuildout, Release
 from hostout.packaging import fetching, wheels
+from samples import Said, host, local_buildout
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 CP = f"cp{sys.version_info.major}{sys.version_info.minor}"
@@ -138,6 +139,23 @@ def test_missing_wheels_are_fetched_for_the_python_of_the_host(local: LocalBuild
     found = chosen(release(("pure", "1.0"), ("native", "1.0")), local, arm)
     assert found["native"].filename == "native-1.0-cp313-cp313-manylinux_2_17_aarch64.whl"
     assert found["pure"].path.startswith(f"{local.parts_directory}/hostout/dist/")
+
+
+def test_what_the_index_of_the_buildout_has_is_not_taken_from_another(
+    local: LocalBuildout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested = wheel(tmp_path / "ours/private", "private", "1.0", text="ours")
+    wheel(tmp_path / "others/private", "private", "1.0", text="not ours, and of the same name")
+    wheel(tmp_path / "others/public", "public", "1.0")
+    for project in tmp_path.glob("*/*"):
+        links = "".join(f'<a href="{path.name}">{path.name}</a>\n' for path in project.glob("*.whl"))
+        (project / "index.html").write_text(f"<!DOCTYPE html><html><body>{links}</body></html>")
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "others").as_uri())
+    of_its_own = dataclasses.replace(local, index=(tmp_path / "ours").as_uri(), find_links=())
+    found = chosen(release(("private", "1.0"), ("public", "1.0")), of_its_own)
+    assert found["private"].sha256 == hashlib.sha256(tested.read_bytes()).hexdigest()
+    assert found["public"].size
 
 
 def test_a_source_distribution_becomes_a_wheel(local: LocalBuildout, index: Path) -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from plugged import plugged
 
 from buildouts import BuildoutEnvironment
 from hostout.errors import Aborted
 from hostout.testing import EmbeddedHost
+from plugged import plugged
 
 PLUGIN = "hostout.plugins.mrdeveloper"
 OPTION = "mr.developer-checkouts"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from listening import QUICK, Heard, LogIn, Person
 
 from hostout.model import Emit, Host, Secret
 from hostout.remote import sshconfig
@@ -15,6 +14,7 @@ from hostout.remote.connection import Connection, connect
 from hostout.remote.credentials import PasswordCache
 from hostout.remote.limits import Limits
 from hostout.testing import EmbeddedHost
+from listening import QUICK, Heard, LogIn, Person
 
 
 @pytest.fixture(autouse=True)

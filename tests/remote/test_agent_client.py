@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from listening import QUICK, Heard, LogIn
 
 from hostout.errors import ConnectionFailed, RemoteError
 from hostout.model import Event, Step
@@ -22,6 +21,7 @@ from hostout.remote import zipapp
 from hostout.remote.agent import Agent, Unfit
 from hostout.remote.connection import Connection
 from hostout.testing import EmbeddedHost
+from listening import QUICK, Heard, LogIn
 
 SERVE = """
 import base64, hashlib, json, os, sys, time

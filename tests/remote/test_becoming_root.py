@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from listening import QUICK, Heard, LogIn, Person
 
 from hostout.errors import ConnectionFailed, RemoteError
 from hostout.model import Step
 from hostout.remote.agent import Agent
 from hostout.remote.sudo import ASKED, MISSING, OPENED, Gate, SudoUnavailable, as_user
 from hostout.testing import EmbeddedHost, make_key
+from listening import QUICK, Heard, LogIn, Person
 
 SUDO = """#!{python} -IS
 import os, sys

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from invoke.exceptions import UnexpectedExit
-from listening import Heard, LogIn
 
 from hostout.errors import RemoteError
 from hostout.model import Event
 from hostout.remote.connection import CommandFailed
 from hostout.remote.quoting import in_folder, sh
 from hostout.testing import EmbeddedHost
+from listening import Heard, LogIn
 
 
 def test_the_transcript_of_the_documentation(server: EmbeddedHost, log_in: LogIn, heard: Heard) -> None:

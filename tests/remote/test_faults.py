@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from listening import LogIn
 
 from hostout.errors import ConnectionFailed
 from hostout.testing import EmbeddedHost
+from listening import LogIn
 
 SOON = 8.0
 

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from listening import Heard, LogIn
 
 from hostout.errors import RemoteError
 from hostout.testing import EmbeddedHost
+from listening import Heard, LogIn
 
 
 @pytest.fixture

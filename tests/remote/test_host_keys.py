@@ -8,10 +8,10 @@ from pathlib import Path
 import fabric
 import paramiko
 import pytest
-from listening import Heard, LogIn, Person
 
 from hostout.errors import ConnectionFailed
 from hostout.testing import EmbeddedHost
+from listening import Heard, LogIn, Person
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from listening import LogIn, Person
 
 from hostout.errors import ConfigurationError, ConnectionFailed
 from hostout.remote.credentials import PasswordCache
 from hostout.testing import EmbeddedHost
+from listening import LogIn, Person
 
 
 @pytest.fixture

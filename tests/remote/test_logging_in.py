@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from listening import LogIn, Person
 
 from hostout.errors import ConfigurationError, ConnectionFailed
 from hostout.model import Secret
 from hostout.remote.credentials import PasswordCache
 from hostout.testing import EmbeddedHost, make_key
+from listening import LogIn, Person
 
 
 @pytest.fixture

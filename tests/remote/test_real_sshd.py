@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from listening import Heard, LogIn
 
 from hostout.errors import ConnectionFailed
 from hostout.remote.agent import Agent
 from hostout.remote.quoting import in_folder, sh
+from listening import Heard, LogIn
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 pytestmark = pytest.mark.skipif(SSHD is None, reason="OpenSSH's sshd is not here (package openssh-server)")

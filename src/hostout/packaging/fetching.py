@@ -10,12 +10,13 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hostout.errors import PackagingError
 from hostout.model import LocalBuildout
 from hostout.packaging import process
-from hostout.packaging.indexes import index_environment
+from hostout.packaging.indexes import index_environment, own_index_environment
 from hostout.packaging.places import Places
 from hostout.packaging.tags import Target
 
@@ -39,18 +40,55 @@ def wheels(pins: Sequence[Pin], local: LocalBuildout, target: Target) -> None:
     folder = Places.of(local).wheels
     folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + TIMEOUT
-    for name, version in _download(pins, local, target, folder, deadline):
-        _build(f"{name}=={version}", local, folder, deadline)
+    left = pins
+    for own in (True, False) if local.index else (False,):
+        pip = Pip(local, folder, deadline, own)
+        left = [pin for pin in pip.download(left, target) if not pip.build(pin)]
 
 
-def _download(pins: Sequence[Pin], local: LocalBuildout, target: Target, folder: Path, deadline: float) -> list[Pin]:
-    """One call for all; as pip fetches all or nothing, halves of what failed. Returns what there is no wheel of."""
-    if not pins or _pip(local, _download_words(pins, target), folder, deadline):
-        return []
-    if len(pins) == 1:
-        return list(pins)
-    half = len(pins) // 2
-    return [pin for some in (pins[:half], pins[half:]) for pin in _download(some, local, target, folder, deadline)]
+@dataclass(frozen=True)
+class Pip:
+    """pip for one buildout; ``own`` asks the index of the buildout and not the one of the user's settings."""
+
+    local: LocalBuildout
+    folder: Path
+    deadline: float
+    own: bool
+
+    def download(self, pins: Sequence[Pin], target: Target) -> list[Pin]:
+        """One call for all; as pip fetches all or nothing, halves of what failed. Returns what there is no wheel of."""
+        if not pins or self._run(_download_words(pins, target), self.deadline):
+            return []
+        if len(pins) == 1:
+            return list(pins)
+        half = len(pins) // 2
+        return [pin for some in (pins[:half], pins[half:]) for pin in self.download(some, target)]
+
+    def build(self, pin: Pin) -> bool:
+        """A wheel of a source distribution; whether it fits the host shows in its tags."""
+        words = ["wheel", "--no-deps", f"{pin[0]}=={pin[1]}"]
+        return self._run(words, min(self.deadline, time.monotonic() + BUILD_TIMEOUT))
+
+    def _run(self, words: Sequence[str], deadline: float) -> bool:
+        """Whether pip did it; what it fetched moves into ``folder`` only when it is whole."""
+        remaining = max(1.0, deadline - time.monotonic())
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=self.folder) as temporary:
+            to = "--dest" if words[0] == "download" else "--wheel-dir"
+            argv = [self.local.executable, "-m", "pip", words[0], to, temporary, *_limits(), *words[1:]]
+            one = Path(temporary) / "pip.log"
+            done = process.run(argv, one, timeout=remaining, cwd=self.folder, environment=self._environment())
+            _append(one, log(self.local))
+            for wheel in Path(temporary).glob("*.whl"):
+                wheel.replace(self.folder / wheel.name)
+        if done.status is None:
+            raise PackagingError(f"pip has not finished after {remaining:.0f} seconds; its log: {log(self.local)}")
+        return done.ok
+
+    def _environment(self) -> dict[str, str]:
+        """pip itself may be an egg of the local buildout's environment."""
+        path = os.pathsep.join(self.local.environment_path)
+        indexes = own_index_environment(self.local) if self.own else index_environment(self.local)
+        return {**indexes, "PYTHONPATH": path}
 
 
 def _download_words(pins: Sequence[Pin], target: Target) -> list[str]:
@@ -66,34 +104,8 @@ def _download_words(pins: Sequence[Pin], target: Target) -> list[str]:
     ]
 
 
-def _build(requirement: str, local: LocalBuildout, folder: Path, deadline: float) -> None:
-    """A wheel of a source distribution; whether it fits the host shows in its tags."""
-    _pip(local, ["wheel", "--no-deps", requirement], folder, min(deadline, time.monotonic() + BUILD_TIMEOUT))
-
-
-def _pip(local: LocalBuildout, words: Sequence[str], folder: Path, deadline: float) -> bool:
-    """Whether pip did it; what it fetched moves into ``folder`` only when it is whole."""
-    remaining = max(1.0, deadline - time.monotonic())
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as temporary:
-        to = "--dest" if words[0] == "download" else "--wheel-dir"
-        argv = [local.executable, "-m", "pip", words[0], to, temporary, *_limits(), *words[1:]]
-        one = Path(temporary) / "pip.log"
-        done = process.run(argv, one, timeout=remaining, cwd=folder, environment=_environment(local))
-        _append(one, log(local))
-        for wheel in Path(temporary).glob("*.whl"):
-            wheel.replace(folder / wheel.name)
-    if done.status is None:
-        raise PackagingError(f"pip has not finished after {remaining:.0f} seconds; its log: {log(local)}")
-    return done.ok
-
-
 def _limits() -> list[str]:
     return ["--retries", "2", *([] if "PIP_DEFAULT_TIMEOUT" in os.environ else ["--timeout", "30"])]
-
-
-def _environment(local: LocalBuildout) -> dict[str, str]:
-    """pip itself may be an egg of the local buildout's environment."""
-    return {**index_environment(local), "PYTHONPATH": os.pathsep.join(local.environment_path)}
 
 
 def _append(one: Path, whole: Path) -> None:

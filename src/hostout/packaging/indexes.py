@@ -1,4 +1,4 @@
-"""Where pip looks for distributions: the index and the links of the local buildout beside the user's own settings.
+"""Where pip looks for distributions: the index and the links of the local buildout, then the user's own settings.
 
 What does not belong here: calling pip.
 """
@@ -18,6 +18,15 @@ def index_environment(local: LocalBuildout) -> dict[str, str]:
         "PIP_FIND_LINKS": [_address(link, local) for link in local.find_links],
     }
     return {name: " ".join([os.environ.get(name, ""), *words]).strip() for name, words in more.items() if words}
+
+
+def own_index_environment(local: LocalBuildout) -> dict[str, str]:
+    """The same with the index of the buildout, which has one, in the place of pip's.
+
+    What stands there under a name is what was tested, and not what a public index has under the same name.
+    """
+    added = index_environment(local)
+    return {**added, "PIP_INDEX_URL": _address(local.index or "", local), "PIP_EXTRA_INDEX_URL": ""}
 
 
 def link_folders(local: LocalBuildout) -> list[Path]:
