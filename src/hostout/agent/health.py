@@ -6,9 +6,12 @@ What does not belong here: what follows from a no.
 from __future__ import annotations
 
 import http.client
+import signal
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +51,7 @@ def passes(runner: Runner, check: Check) -> None:
 def answer(url: str, timeout: float) -> str:
     """Nothing where the URL answers 2xx or 3xx (which is not followed), else what is wrong."""
     try:
-        with _opener().open(url, timeout=timeout) as response:
+        with _alarm(timeout), _opener().open(url, timeout=timeout) as response:
             return "" if 200 <= response.status < 400 else f"HTTP status {response.status}"
     except urllib.error.HTTPError as error:
         error.close()
@@ -57,6 +60,22 @@ def answer(url: str, timeout: float) -> str:
         return str(error.reason)
     except (OSError, http.client.HTTPException, ValueError) as error:
         return str(error) or type(error).__name__
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """TimeoutError within when the seconds are over; a socket's own limit begins anew with every byte."""
+
+    def ring(number: int, frame: Any) -> None:
+        raise TimeoutError(f"no answer within {seconds:.3g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _url(runner: Runner, check: Check) -> None:

@@ -78,7 +78,11 @@ def run(command: Command, log: Path, line: Line, cancelled: Callable[[], bool] =
     try:
         output = _Output(descriptor, line)
         process = _start(command, descriptor)
-        ended = _follow(process, output, _deadline(command.timeout), cancelled)
+        try:
+            ended = _follow(process, output, _deadline(command.timeout), cancelled)
+        except BaseException:
+            _end(process)
+            raise
         return Outcome(process.returncode, tuple(output.tail), ended and ended.format(command.timeout))
     finally:
         os.close(descriptor)

@@ -76,7 +76,8 @@ def main(argument: str) -> int:
     """Serve one client on standard input and output; ``argument`` is the question. Gives the exit status."""
     os.umask(0o022)
     # not SIG_IGN: that would be inherited by what hooks start
-    signal.signal(signal.SIGHUP, lambda number, frame: None)
+    signal.signal(signal.SIGHUP, _go_on)
+    signal.signal(signal.SIGTERM, _leave_now)
     wire = _take_streams()
     try:
         session = _session(question_of(argument), wire)
@@ -85,6 +86,15 @@ def main(argument: str) -> int:
         wire.event(FAILED, id=0, **_failure(error, Path("/")).fields())
         return 1
     return _serve(session)
+
+
+def _go_on(number: int, frame: Any) -> None:
+    """A signal that changes nothing."""
+
+
+def _leave_now(number: int, frame: Any) -> None:
+    """Whoever ends us (a session that is closed, a host that goes down) gets what we stopped started again."""
+    raise SystemExit(128 + number)
 
 
 def _take_streams() -> Wire:
@@ -164,10 +174,13 @@ def _detached(session: Session, request: Mapping[str, Any], action: Action) -> N
 
     A client that is there but does not read is waited for a moment only.
     """
+    # neither of the two leaves before that end
+    before = signal.signal(signal.SIGTERM, _go_on)
     child = os.fork()
     if child == 0:
         _finish(session, request, action)
     _, status = os.waitpid(child, 0)
+    signal.signal(signal.SIGTERM, before)
     session.lock.release()
     code = os.waitstatus_to_exitcode(status)
     if code >= 0 and not code & ~(_DEAF | _STILL_STOPPED):

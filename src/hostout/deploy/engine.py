@@ -172,7 +172,8 @@ class Deployment:
         """The configuration; returns the name of the new release, which is ``staging``."""
         self._bring_distributions()
         self._send("file")
-        name = plan.release_name(self.facts["next"], self.release.id)
+        # asked anew: whoever had the lock before us may have taken that number
+        name = plan.release_name(self._facts_now()["next"], self.release.id)
         self._do(plan.stage(name, self.host, self.release, self.contents, self.facts, self.around.client))
         self._staged = name
         return name
@@ -301,6 +302,8 @@ class Deployment:
     def _forget_host(self) -> None:
         """What the host said no longer holds, or was not asked about this release: the next look asks again."""
         self.close()
+        # an agent that ends starts again what it stopped
+        self._stopped = False
         self._contents = None
 
     def _say(self, text: str) -> None:

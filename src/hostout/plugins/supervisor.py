@@ -191,7 +191,11 @@ def stop() -> list[Step]:
 @hook("start")
 def start() -> list[Step]:
     """The release that ``path`` leads to now runs; a supervisord that is still there has another release, and goes."""
-    return [*stop(), *_begin()]
+    if not _at_boot():
+        return [command_step("start supervisor", _line(PROCESS, STOP, START), timeout=STOP_SECONDS + 60)]
+    line = _line(SERVICE_STOP, PROCESS, STOP, SERVICE_START, name=_service())
+    service = command_step("start the service of supervisor", line, user="root", timeout=STOP_SECONDS + 60)
+    return [_install(), service]
 
 
 @hook("health")
