@@ -86,6 +86,6 @@ def perform(host: HostoutHost, kind: str) -> str:
 
 def init_script(host: HostoutHost) -> str:
     """What the supervisor plugin installs where there is no systemd, ``@owner@`` for the user."""
-    install = host.steps("start")[0].args["line"]
+    install = host.steps("start")[1].args["line"]
     printed = install.split("set -e\n")[0] + 'printf %s "$script"'
     return subprocess.run(["sh", "-c", printed], capture_output=True, text=True, check=True).stdout

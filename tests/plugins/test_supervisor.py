@@ -297,8 +297,8 @@ def test_at_boot_everything_goes_through_a_service_that_names_path_and_its_user(
     host = plugged(Path("/srv/my site"), PLUGIN, options={"init.d": "True"}, effective_user="zope")
     stop, start = host.steps("stop"), host.steps("start")
     assert [step.args["user"] for step in stop] == ["root", "owner"]
-    assert [step.args["user"] for step in start] == ["root", "owner", "root", "root"]
-    install = start[2].args["line"]
+    assert [step.args["user"] for step in start] == ["owner", "root", "root"]
+    install = start[1].args["line"]
     assert "name=supervisor-srv-my-site\n" in install
     assert "owner=zope\n" in install
     assert 'ExecStart="/srv/my site/bin/supervisord" -n' in install

@@ -193,9 +193,11 @@ def start() -> list[Step]:
     """The release that ``path`` leads to now runs; a supervisord that is still there has another release, and goes."""
     if not _at_boot():
         return [command_step("start supervisor", _line(PROCESS, STOP, START), timeout=STOP_SECONDS + 60)]
-    line = _line(SERVICE_STOP, PROCESS, STOP, SERVICE_START, name=_service())
+    # not as root: whose the pid file is decides which process ends
+    left = command_step("end a supervisor that is no service", _line(PROCESS, STOP), timeout=STOP_SECONDS + 10)
+    line = _line(SERVICE_STOP, SERVICE_START, name=_service())
     service = command_step("start the service of supervisor", line, user="root", timeout=STOP_SECONDS + 60)
-    return [_install(), service]
+    return [left, _install(), service]
 
 
 @hook("health")
