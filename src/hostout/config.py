@@ -60,6 +60,10 @@ class Configuration:
         part = self._part(name)
         return tuple(entry.text for entry in part.files("fabfiles")), part.plugins()
 
+    def missing_fabfiles(self, name: str) -> tuple[str, ...]:
+        """A line for each fabfile of a host that is not there; also one of ``problems`` of the host."""
+        return tuple(self._part(name).missing_fabfiles())
+
     def host(self, name: str) -> Host:
         """A host, checked. Raises ConfigurationError with everything that is wrong with it."""
         problems = self._part(name).problems
@@ -69,10 +73,13 @@ class Configuration:
 
     def check(self, names: Iterable[str], connect: bool = True) -> None:
         """Raises ConfigurationError with all that is wrong with hosts; for ``connect`` also a missing ``host``."""
-        parts = [self._part(name) for name in names]
-        problems = [line for part in parts for line in (*part.problems, *(part.missing_host() if connect else ()))]
-        if problems:
+        if problems := self.problems(names, connect):
             raise ConfigurationError(problems)
+
+    def problems(self, names: Iterable[str], connect: bool = True) -> list[str]:
+        """All that is wrong with hosts, a line each; for ``connect`` also a missing ``host``."""
+        parts = [self._part(name) for name in names]
+        return [line for part in parts for line in (*part.problems, *(part.missing_host() if connect else ()))]
 
     @cached_property
     def warnings(self) -> list[str]:
@@ -123,7 +130,7 @@ class _Part:
     @cached_property
     def problems(self) -> tuple[str, ...]:
         self.host  # noqa: B018 - reading the values is what finds the mistakes in them
-        checks = (self._fabfiles_exist(), self._key_exists(), self._includes_travel(), self._without_root())
+        checks = (self.missing_fabfiles(), self._key_exists(), self._includes_travel(), self._without_root())
         return (*self._misread, *(line for check in checks for line in check), *self._record.get("problems", ()))
 
     @cached_property
@@ -244,7 +251,7 @@ class _Part:
 
     # checks that need more than the text of one option
 
-    def _fabfiles_exist(self) -> Iterator[str]:
+    def missing_fabfiles(self) -> Iterator[str]:
         for entry in self.files("fabfiles"):
             if not Path(entry.text).is_file():
                 shown = _relative(entry.text, self.directory)

@@ -7,7 +7,9 @@ the first command needs it).
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -77,7 +79,10 @@ class Session:
 
     def commands(self, name: str) -> Commands:
         """The commands of a host, also of one whose options are wrong."""
-        return self._registry.for_host(name, *self.configuration.command_sources(name))
+        fabfiles, plugins = self.configuration.command_sources(name)
+        found = self._registry.for_host(name, filter(os.path.isfile, fabfiles), plugins)
+        missing = self.configuration.missing_fabfiles(name)
+        return replace(found, problems=(*missing, *found.problems)) if missing else found
 
     @cached_property
     def _services(self) -> Services:
@@ -103,7 +108,7 @@ class Session:
         hosts, rest = select_hosts(words, self.configuration.names)
         if not rest:
             return Selection(hosts)
-        available = {host: self.commands(host).need() for host in hosts}
+        available = self._loaded(hosts)
         commands, arguments = select_commands(
             rest,
             lambda word: any(word in of_host for of_host in available.values()),
@@ -113,6 +118,14 @@ class Session:
             raise UnknownWord("command", rest[0], self.shared_commands(hosts))
         self._every_host_has(commands, available)
         return Selection(hosts, commands, arguments)
+
+    def _loaded(self, hosts: Iterable[str]) -> dict[str, Commands]:
+        """Raises ``ConfigurationError`` where a file cannot be loaded, with all that is wrong with the options too."""
+        available = {host: self.commands(host) for host in hosts}
+        broken = [line for of_host in available.values() for line in of_host.problems]
+        if broken:
+            raise ConfigurationError(dict.fromkeys([*self.configuration.problems(available), *broken]))
+        return available
 
     def shared_commands(self, hosts: Iterable[str]) -> dict[str, str]:
         """The commands that all these hosts have, with the first line of their documentation."""

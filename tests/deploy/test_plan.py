@@ -201,3 +201,21 @@ def test_the_newest_release_of_a_state_is_found() -> None:
 )
 def test_a_file_put_into_the_live_release_is_told_from_all_others(said: str, expected: tuple[str, str] | None) -> None:
     assert plan.put_into(HOST, said) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/srv/app/releases/0001-ab/etc/a.in'", ["etc/a.in"]),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/srv/app/current/etc/a.in'", ["etc/a.in"]),
+        ("cat: ./etc/a.in: No such file or directory", ["etc/a.in"]),
+        ("Error: template /srv/app/releases/0001-ab/etc/a.in does not exist.", ["etc/a.in"]),
+        ("installed etc/a.in", []),
+        ("cat: /srv/app/etc/b.in: No such file or directory", []),
+        ("cat: var/a: No such file or directory", []),
+        ("cat: /srv/app/../etc/a.in: No such file or directory", []),
+    ],
+)
+def test_a_file_that_a_build_missed_and_that_is_here_is_found_in_what_it_said(line: str, named: list[str]) -> None:
+    here = {"etc/a.in", "var/a"}
+    assert plan.missed(["...", line], "/srv/app", "0001-ab", here.__contains__) == named

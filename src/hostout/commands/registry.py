@@ -72,12 +72,6 @@ class Commands:
         lines = (command.misfit(arguments) for command in self.active(name))
         return [line for line in lines if line]
 
-    def need(self) -> Commands:
-        """Itself, if all files could be loaded; else raises ``ConfigurationError`` with all that could not."""
-        if self.problems:
-            raise ConfigurationError(self.problems)
-        return self
-
 
 def leaders(functions: Iterable[Command]) -> dict[str, str]:
     """By normalised name the one name that stands for all names of the same command.
