@@ -183,9 +183,15 @@ def test_an_environment_for_another_python_is_made_anew() -> None:
 
 
 def test_the_newest_release_of_a_state_is_found() -> None:
-    releases = [release_fact(9, "staging"), release_fact(10, "staging", "ffffffff"), release_fact(11, "good")]
-    assert plan.newest(facts(releases=releases), "staging") == "0010-ffffffff"
+    releases = [release_fact(9, "staging"), release_fact(10, "staging", "ffffffff"), release_fact(8, "good")]
+    assert plan.newest(facts(releases=releases, live="0008-3f9a1c2b"), "staging") == "0010-ffffffff"
     assert plan.newest(facts(releases=releases), "built") == ""
+
+
+def test_what_an_earlier_deployment_left_behind_is_not_built_or_made_live() -> None:
+    releases = [release_fact(9, "staging"), release_fact(10, "built", "ffffffff"), release_fact(11, "good", "0000000a")]
+    for state in ("staging", "built"):
+        assert plan.newest(facts(releases=releases, live="0011-0000000a"), state) == ""
 
 
 @pytest.mark.parametrize(

@@ -318,6 +318,32 @@ def test_secrets_are_only_in_their_own_file(site: Site) -> None:
     assert site.snapshot() == before
 
 
+@pytest.mark.parametrize("quoted", ["${host1:password}", "${:password}", "${settings:pw}"])
+def test_a_secret_in_another_option_is_refused_before_anything_is_written(site: Site, quoted: str) -> None:
+    site.configure(
+        f"""\
+        [buildout]
+        parts = host1
+        [settings]
+        pw = s3cret
+        [hostout]
+        recipe = collective.hostout
+        [host1]
+        recipe = collective.hostout
+        extends = hostout
+        password = ${{settings:pw}}
+        post-commands =
+            echo {quoted}
+        """
+    )
+    line = site.fails()
+    assert line.startswith("Error: [host1] post-commands: everybody could read the secret ")
+    assert line.endswith("(buildout.cfg, line 11)")
+    assert [path.name for path in site.folder.rglob("*") if path.is_file() and "s3cret" in path.read_text()] == [
+        "buildout.cfg"
+    ]
+
+
 def test_a_changed_password_reaches_the_record(site: Site) -> None:
     text = "[buildout]\nparts = host1\n[host1]\nrecipe = collective.hostout\npassword = one\n"
     site.configure(text)

@@ -150,8 +150,13 @@ def _live(facts: Facts) -> Mapping[str, Json] | None:
 
 
 def newest(facts: Facts, state: str) -> str:
-    """The release with the highest number in ``state``, ``""`` where there is none."""
-    found = [r for r in facts["releases"] if r["state"] == state]
+    """The release in ``state`` with the highest number, ``""`` where there is none that is newer than the live one.
+
+    What an earlier deployment left behind is not what somebody means who built something else since then.
+    """
+    live = _live(facts)
+    after = live["number"] if live else 0
+    found = [r for r in facts["releases"] if r["state"] == state and r["number"] > after]
     name: str = max(found, key=lambda r: r["number"])["name"] if found else ""
     return name
 

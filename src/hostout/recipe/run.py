@@ -94,6 +94,7 @@ class Run:
             self.sections.fail(name, "recipe", f"a host cannot be called {name!r}")
         host = parts.host_part(self.sections, name, self._plugins)
         self._hosts[name] = host
+        self._refuse_quoted_secrets(host)
         for section in host.sections:
             if self.sections.is_hostout(section):
                 _without(self.buildout[section], host.secrets)
@@ -166,6 +167,17 @@ class Run:
                 one = host.settings[name]
                 places.update(self._referred(one.origin.part or host.name, one.written, set()))
         return places
+
+    def _refuse_quoted_secrets(self, host: HostPart) -> None:
+        """A secret that another option quotes would show in process lists, records and ``.installed.cfg``."""
+        places = self._secret_places((host,))
+        for section in host.sections:
+            for option, value in self.buildout._raw[section].items():
+                quoted = places & {(other or section, name) for other, name in cfgfile.references(value)}
+                if quoted and (section, option) not in places:
+                    ((other, name), *_) = sorted(quoted)
+                    problem = f"everybody could read the secret ${{{other}:{name}}} in it"
+                    self.sections.fail(section, option, f"{problem}; let it be read from a file on the host")
 
     def _referred(self, section: str, option: str, seen: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         raw = self.buildout._raw.get(section, {})
