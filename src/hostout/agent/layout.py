@@ -232,10 +232,10 @@ def _set_mode(name: str, folder: int, mode: int) -> None:
 
 
 def _readable(status: os.stat_result) -> int:
-    """Code: its owner writes, everybody reads; what could be run still can."""
+    """Code: its owner alone writes, everybody reads; what could be run still can."""
     mode = stat.S_IMODE(status.st_mode)
     runnable = stat.S_ISDIR(status.st_mode) or mode & 0o100
-    return mode | 0o644 | (0o111 if runnable else 0)
+    return (mode | 0o644 | (0o111 if runnable else 0)) & ~0o022
 
 
 def _as_built(status: os.stat_result) -> int:
