@@ -176,6 +176,11 @@ def test_the_environment_is_named_by_its_content_and_python() -> None:
     assert plan.environment_key(RELEASE, "3.11") != plan.environment_key(other, "3.11")
 
 
+def test_another_python_on_the_host_is_said() -> None:
+    assert plan.other_python(RELEASE, facts()) == ""
+    assert "Python 3.13 on the host" in plan.other_python(RELEASE, facts(python={"version": "3.13.1"}))
+
+
 def test_an_environment_for_another_python_is_made_anew() -> None:
     newer = facts(environment=True, python={"version": "3.13.1"})
     assert plan.environment(RELEASE, CONTENTS, facts(environment=True)) == []

@@ -166,6 +166,8 @@ class Deployment:
         """The distributions that the host lacks, and the environment of zc.buildout."""
         for message in self.release.messages:
             self._say(message)
+        if warning := plan.other_python(self.release, self.facts):
+            self._warn(warning)
         self._bring_distributions()
 
     def uploadbuildout(self) -> str:

@@ -116,6 +116,12 @@ def host_python(facts: Facts) -> str:
     return ".".join(version.split(".")[:2])
 
 
+def other_python(release: Release, facts: Facts) -> str:
+    """A warning where what was tested here runs with another Python there, else empty."""
+    there = host_python(facts)
+    return "" if there == release.python else f"Python {there} on the host, what was tested here is {release.python}"
+
+
 def wants_root(host: Host, hooks: Hooks, login: str) -> bool:
     """Whether anything in this deployment needs root, so that the agent is started through sudo.
 
