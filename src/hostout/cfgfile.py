@@ -73,21 +73,6 @@ def references(value: str) -> list[tuple[str, str]]:
     return [ref for part in value.split("$$") for ref in _REFERENCE(part)]
 
 
-def with_extends(text: str, words: Iterable[str]) -> str:
-    """The text with exactly ``words`` as its ``extends`` and without ``optional-extends``.
-
-    They take the place of the first ``extends`` that stands under no condition, else they become a section on top.
-    """
-    plain = [o for s in parse(text) if s.name == "buildout" and not s.condition for o in s.options]
-    place = next((o for o in plain if o.name == "extends"), None)
-    new = _option_text("extends", words)
-    old = [o for o in _options(text, "buildout") if o.name in EXTENDS]
-    cut: dict[int, list[str]] = {n: [] for o in old for n in range(o.line, o.end + 1)}
-    if place is not None:
-        return _edited(text, {**cut, place.line: new})
-    return "".join(["[buildout]\n", *new, "\n"] if new else []) + _edited(text, cut)
-
-
 def rename_extends(text: str, names: Mapping[str, str | None]) -> str:
     """Each word of every ``extends`` and ``optional-extends`` replaced by what ``names`` has for it; ``None`` drops it.
 

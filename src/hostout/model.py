@@ -6,7 +6,7 @@ What does not belong here: reading files, talking to hosts, printing.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -302,8 +302,3 @@ def command_step(
     """
     args = {"line": line, "user": user, "timeout": timeout, "retry": retry, "interval": interval}
     return Step("command", text, args)
-
-
-def names(items: Iterable[str]) -> str:
-    """``a, b, c`` sorted, for messages."""
-    return ", ".join(sorted(items))

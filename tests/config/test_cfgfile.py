@@ -98,21 +98,6 @@ def test_extends_below_a_condition_can_be_left_out() -> None:
     assert cfgfile.extends_of(text, lambda condition: condition != "windows") == ["a.cfg"]
 
 
-def test_new_extends_take_the_place_of_the_old_ones() -> None:
-    text = cfgfile.with_extends(BASE, ["x.cfg", "y.cfg"])
-    assert cfgfile.extends_of(text) == ["x.cfg", "y.cfg"]
-    assert cfgfile.optional_extends_of(text) == []
-    assert text.startswith("# the site\n[buildout]\nextends =\n    x.cfg\n    y.cfg\nparts =\n")
-
-
-def test_new_extends_where_there_were_none_come_first() -> None:
-    assert cfgfile.with_extends("[a]\nb = c\n", ["x.cfg"]) == "[buildout]\nextends =\n    x.cfg\n\n[a]\nb = c\n"
-
-
-def test_no_extends_leaves_none() -> None:
-    assert cfgfile.with_extends("[buildout]\nextends = a\nparts = b\n", []) == "[buildout]\nparts = b\n"
-
-
 def test_extends_can_be_renamed_one_by_one_in_place() -> None:
     text = cfgfile.rename_extends(BASE, {"https://example.org/versions.cfg": "url/versions.cfg", "local.cfg": None})
     assert cfgfile.extends_of(text) == ["base.cfg", "url/versions.cfg"]

@@ -33,19 +33,6 @@ class Asker(Protocol):
         """Yes or no."""
 
 
-class Nobody:
-    """The Asker where there is no terminal."""
-
-    def secret(self, prompt: str) -> str | None:
-        return None
-
-    def line(self, prompt: str) -> str | None:
-        return None
-
-    def confirm(self, question: str) -> bool | None:
-        return None
-
-
 def _ignore(secret: Secret) -> None:
     """Nobody has to know the secret."""
 
