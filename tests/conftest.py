@@ -34,9 +34,13 @@ for _config in (Path("~/.config/pip/pip.conf"), Path("~/.pip/pip.conf")):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """``timeout`` and CI end us with SIGTERM: what fixtures started is ended then as it is after Ctrl-C."""
+    """``timeout`` and CI end us with SIGTERM: what fixtures started is ended then as it is after Ctrl-C.
+
+    A shell lets what it starts in the background ignore Ctrl-C: tests that press it would wait for ever.
+    """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, interrupted)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def interrupted(number: int, frame: FrameType | None) -> None:
