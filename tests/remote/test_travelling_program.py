@@ -1,0 +1,55 @@
+"""The agent as it travels: small, and the same program.
+
+What does not belong here: starting it (``test_agent_client.py``).
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from hostout.remote import zipapp
+from hostout.remote.agent import PACKAGE
+
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+class _Undocumented(ast.NodeTransformer):
+    """Takes the docstrings out of a program, or what stands in their place, and where things end."""
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        self.generic_visit(node)
+        for end in {"end_lineno", "end_col_offset"} & set(node._attributes):
+            setattr(node, end, None)
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [each for each in body if not _is_text(each)]  # type: ignore[attr-defined]
+        return node
+
+
+def _is_text(statement: ast.AST) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def meaning(source: str) -> str:
+    return ast.dump(_Undocumented().visit(ast.parse(source)), include_attributes=True)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_what_travels_is_the_program_that_was_tested_down_to_its_line_numbers(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    travelling = zipapp.bare(source)
+    assert meaning(travelling) == meaning(source)
+    assert "#" not in "".join(line.lstrip()[:1] for line in travelling.splitlines())
+    assert not any(line.lstrip().startswith('"""') for line in travelling.splitlines())
+
+
+def test_the_agent_fits_into_the_command_that_starts_it() -> None:
+    program = zipapp.program(PACKAGE, {"files": ["0" * 64] * 200})
+    assert program.later == b""
