@@ -97,6 +97,7 @@ def test_full_disk_is_one_line_with_what_is_needed_and_free(place: Place, small_
     assert message == f"{place.dist}: no space left on the file system: 2.1 MB needed, 1.0 MB free"
     assert agent.request("facts").result["facts"]["partial"] == {}
     assert (place.dist / "a-1.zip").read_bytes() == b"small"
+    place.end()
 
 
 def test_read_only_file_system_is_one_line(place: Place, small_disk: Path) -> None:

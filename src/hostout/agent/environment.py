@@ -10,18 +10,15 @@ import os
 import secrets
 import shutil
 import sys
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import durable
+from . import durable, wheel
 from .failure import Failed, storage
 from .people import acting_as
 from .session import Session
 from .site import Site
-
-_ROOTS = ("purelib", "platlib")
 
 
 def exists(site: Site, key: str) -> bool:
@@ -59,8 +56,8 @@ def _make(site: Site, key: str, wheels: Iterable[Path]) -> None:
     work = site.environments / f".{key}.{secrets.token_hex(4)}"
     try:
         packages = _skeleton(work)
-        for wheel in wheels:
-            _unpack(wheel, packages)
+        for path in wheels:
+            _unpack(path, packages)
         # the name stands for a complete environment, also after a power failure
         os.sync()
         _install(work, site.environments / key)
@@ -98,34 +95,9 @@ def _install(work: Path, target: Path) -> None:
     durable.sync_folder(target.parent)
 
 
-def _unpack(wheel: Path, packages: Path) -> None:
+def _unpack(path: Path, packages: Path) -> None:
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            for member in archive.infolist():
-                _extract(archive, member, packages)
+        with wheel.opened(path, path.name) as archive:
+            wheel.write(archive, wheel.library(archive), packages)
     except FileNotFoundError:
-        raise Failed(f"{wheel} is not there: it has to be received before the environment is made") from None
-    except zipfile.BadZipFile as error:
-        raise Failed(f"{wheel} is no wheel: {error}") from error
-
-
-def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, packages: Path) -> None:
-    name = _installed_name(member.filename)
-    if name is None or member.is_dir():
-        return
-    if durable.outside(name):
-        raise Failed(f"{archive.filename} has a member outside of it: {member.filename}")
-    target = packages / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with archive.open(member) as source, target.open("wb") as file:
-        shutil.copyfileobj(source, file)
-        os.fchmod(file.fileno(), 0o755 if member.external_attr >> 16 & 0o111 else 0o644)
-
-
-def _installed_name(name: str) -> str | None:
-    """Where a member goes below site-packages: ``x.data/purelib/a.py`` is ``a.py``; scripts and headers go nowhere."""
-    root, _, rest = name.partition("/")
-    if not root.endswith(".data"):
-        return name
-    scheme, _, inner = rest.partition("/")
-    return inner if scheme in _ROOTS and inner else None
+        raise Failed(f"{path} is not there: it has to be received before the environment is made") from None

@@ -14,10 +14,11 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import durable, people
+from . import durable, people, uses
 from .failure import Failed, storage
 from .people import Person, acting_as
 from .protocol import CHUNK, TO_DIST, TO_FILE
@@ -28,6 +29,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 # so many partial files are open until they get their names
 _AT_ONCE = 200
 _SDIST = re.compile(r"\.(tar\.gz|zip|tgz|tar\.bz2)$")
+
+Key = tuple[str, str]
+"""Name and version of a distribution, each in one of its spellings."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def distributions(site: Site, wanted: Iterable[Sequence[str]]) -> dict[str, str]
     """Files of the wanted (name, version) that are here, with their sha256."""
     keys = {(canonical(name), loose(version)) for name, version in wanted}
     index = Index(site)
-    found = {name: index.sha256(name) for name in sorted(_names(site.dist)) if _key(name) in keys}
+    found = {name: index.sha256(name) for name in sorted(_names(site.dist)) if key(name) in keys}
     return {name: digest for name, digest in found.items() if digest}
 
 
@@ -121,6 +125,16 @@ def loose(version: str) -> str:
     """A version so that spellings of the same one meet (``2024.07.04``, ``2024.7.4``); others may meet as well."""
     dotted = re.sub(r"[-_]", ".", version.lower())
     return re.sub(r"(\.0)+(?=\+|$)", "", re.sub(r"(?<![0-9a-z])0+(?=[0-9])", "", dotted))
+
+
+def key(filename: str) -> Key | None:
+    """Name and version out of a file name; None where it is no distribution."""
+    if filename.endswith(".whl"):
+        name, _, rest = filename.partition("-")
+        return canonical(name), loose(rest.partition("-")[0])
+    stem, found = _SDIST.subn("", filename)
+    name, _, version = stem.rpartition("-")
+    return (canonical(name), loose(version)) if found and name else None
 
 
 def partials(site: Site) -> dict[str, int]:
@@ -140,6 +154,7 @@ def partial_folder(site: Site, to: str) -> Path:
 def receive(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     """Take the announced blobs. Whatever goes wrong with one, those before it stay."""
     blobs = [Blob.of(announced) for announced in args["blobs"]]
+    _refuse_replacing(session, [blob for blob in blobs if blob.to == TO_DIST])
     arrived: list[_Arrival] = []
     try:
         for blob in blobs:
@@ -152,6 +167,27 @@ def receive(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     finally:
         _keep(session, arrived)
     return {"received": len(blobs)}
+
+
+def _refuse_replacing(session: Session, blobs: Iterable[Blob]) -> None:
+    """A file of a name that is there with other content: replaced, said, unless a release was made from it."""
+    index = Index(session.site)
+    for blob in blobs:
+        found = index.sha256(blob.name)
+        if found in (None, blob.sha256):
+            continue
+        users = uses.others(session.site, "", partial(_is_file, blob.name, found))
+        there = f"{session.site.dist / blob.name} has the sha256 {found}"
+        if users:
+            raise Failed(
+                f"{there} and {users[0]} was made from it; the file sent now has {blob.sha256}: "
+                "what differs needs a version of its own"
+            )
+        session.note(f"{there}, no release was made from it: replaced by the one with {blob.sha256}")
+
+
+def _is_file(name: str, digest: str | None, dist: Mapping[str, Any]) -> bool:
+    return (dist.get("filename"), dist.get("sha256")) == (name, digest)
 
 
 @dataclass(frozen=True)
@@ -266,16 +302,6 @@ def _remember(session: Session, blobs: Sequence[Blob]) -> None:
         Index(session.site).remember(blobs)
     except OSError as error:
         session.warn(storage(error, session.site.downloads).message)
-
-
-def _key(filename: str) -> tuple[str, str] | None:
-    """Name and version out of a file name; None where it is no distribution."""
-    if filename.endswith(".whl"):
-        name, _, rest = filename.partition("-")
-        return canonical(name), loose(rest.partition("-")[0])
-    stem, found = _SDIST.subn("", filename)
-    name, _, version = stem.rpartition("-")
-    return (canonical(name), loose(version)) if found and name else None
 
 
 def _names(folder: Path) -> list[str]:

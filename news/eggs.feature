@@ -1,0 +1,1 @@
+Eggs are unpacked in parallel from the wheels that were sent before buildout runs, each whole under its name, and an egg is never taken for one of another file: the sha256 of its wheel is kept beside it.

@@ -1,0 +1,193 @@
+"""Filling buildout's egg cache from wheels: each egg complete under its name, or absent.
+
+What is there already is taken where it is known to be made from the same file, or found to be equal; for the rest
+buildout finds nothing left to unpack, except where a distribution is no wheel.
+What does not belong here: what an egg consists of (``wheel.py``), buildout's own run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from . import sharing, store, uses
+from .failure import Failed, storage
+from .people import acting_as
+from .release import Release
+from .session import Session
+from .shelf import Shelf
+from .site import Site
+from .unpack import Job, Made, unpack
+
+Dist = Mapping[str, Any]
+"""A distribution as a record has it: ``filename``, ``sha256``, ``develop``."""
+
+
+def fill(session: Session, release: Release) -> None:
+    """Unpack every wheel of the release that the cache has no whole egg of; broken eggs are moved aside.
+
+    Raises Failed, with no egg changed, where one that another release is made from would have to be replaced.
+    """
+    shelf = shelf_of(session.site, release)
+    if not release.record.get("dists"):
+        return
+    try:
+        alone = _is_alone(session.site)
+        with _owning(session, shelf):
+            shelf.prepare(alone)
+            missing = _missing(shelf, _wheels(release))
+            broken = _broken(shelf, _others(release))
+        _refuse_replacing(session, release, shelf, broken)
+        with _owning(session, shelf):
+            _move_aside(session, shelf, [egg for egg, _ in broken])
+        if missing:
+            _fill(session, release, shelf, missing)
+    except OSError as error:
+        raise storage(error, shelf.folder) from error
+
+
+def settle(session: Session, release: Release) -> None:
+    """Note down the eggs that buildout itself made, from what is no wheel, in a build that succeeded. Raises Failed."""
+    shelf, others = shelf_of(session.site, release), _others(release)
+    if not others:
+        return
+    # the note vouches for what it speaks of
+    os.sync()
+    try:
+        with shelf.turn(session.buildout), _owning(session, shelf):
+            shelf.note([(egg, str(dist["sha256"])) for dist in others for egg in _eggs(shelf, dist)])
+    except OSError as error:
+        raise storage(error, shelf.folder) from error
+
+
+def shelf_of(site: Site, release: Release) -> Shelf:
+    """The folder of eggs as the Python that builds the release sees it."""
+    key = str(release.record.get("environment") or "none")
+    pythons = [path.name for path in (site.environments / key / "lib").glob("python*")]
+    own = "{}.{}".format(*sys.version_info)
+    version = pythons[0].removeprefix("python") if pythons else own
+    return Shelf(site.egg_folders, f"py{version}-{sysconfig.get_platform()}")
+
+
+@contextmanager
+def _owning(session: Session, shelf: Shelf) -> Iterator[None]:
+    """Acting as the owner of the cache; what that owner cannot do is one line."""
+    with acting_as(session.buildout):
+        try:
+            yield
+        except OSError as error:
+            raise storage(error, shelf.folder) from error
+
+
+def _is_alone(site: Site) -> bool:
+    """Whether nobody else builds from this cache, as far as it can be told."""
+    try:
+        return sharing.paths(site) == [site.path]
+    except Failed:
+        return False
+
+
+def _wheels(release: Release) -> list[Dist]:
+    return [dist for dist in release.record.get("dists") or () if str(dist["filename"]).endswith(".whl")]
+
+
+def _others(release: Release) -> list[Dist]:
+    return [dist for dist in release.record.get("dists") or () if not str(dist["filename"]).endswith(".whl")]
+
+
+def _eggs(shelf: Shelf, dist: Dist) -> list[str]:
+    key = store.key(str(dist["filename"]))
+    return shelf.named(key) if key else []
+
+
+def _missing(shelf: Shelf, wheels: Iterable[Dist]) -> list[Dist]:
+    """Those without an egg that is known to be made from them; of a develop package the version says the content."""
+    known = shelf.known()
+    digests = set().union(*known.values())
+    return [
+        dist
+        for dist in wheels
+        if dist["sha256"] not in digests and not (dist.get("develop") and known.keys() & set(_eggs(shelf, dist)))
+    ]
+
+
+def _broken(shelf: Shelf, others: Iterable[Dist]) -> list[tuple[str, Dist]]:
+    """Eggs that a crash left behind while buildout made them, and those made from another file."""
+    found = [(egg, dist) for dist in others for egg in _eggs(shelf, dist)]
+    return [(egg, dist) for egg, dist in found if not _fits(shelf, egg, dist)]
+
+
+def _fits(shelf: Shelf, egg: str, dist: Dist) -> bool:
+    sources = shelf.sources(egg)
+    return dist["sha256"] in sources if sources else shelf.intact(egg)
+
+
+def _fill(session: Session, release: Release, shelf: Shelf, missing: Sequence[Dist]) -> None:
+    owner = session.buildout
+    with shelf.workplace(owner) as work:
+        jobs = [
+            Job(session.site.dist / str(dist["filename"]), _digest(dist), shelf.tag, work / str(number))
+            for number, dist in enumerate(missing)
+        ]
+        made = {one.name: one for one in unpack(jobs, owner)}
+        # a name stands for a complete egg, also after a power failure; that of an egg that was there already as well
+        os.sync()
+        with shelf.turn(owner):
+            _shelve(session, release, shelf, list(made.values()))
+
+
+def _digest(dist: Dist) -> str | None:
+    return None if dist.get("develop") else str(dist["sha256"])
+
+
+def _shelve(session: Session, release: Release, shelf: Shelf, made: Sequence[Made]) -> None:
+    """Give them their names; an egg that is there already stays where it is equal."""
+    dists = {str(dist["filename"]): dist for dist in _wheels(release)}
+    with _owning(session, shelf):
+        new = [one for one in made if not shelf.exists(one.name)]
+        other = [one for one in made if one not in new and not _is_there(shelf, one)]
+    _refuse_replacing(session, release, shelf, [(one.name, dists[one.filename]) for one in other])
+    with _owning(session, shelf):
+        _move_aside(session, shelf, [one.name for one in other])
+        for one in (*new, *other):
+            shelf.take(one.name, one.folder)
+        shelf.note([(one.name, one.digest) for one in made])
+
+
+def _is_there(shelf: Shelf, one: Made) -> bool:
+    return one.digest in shelf.sources(one.name) or shelf.same(one.name, one.folder)
+
+
+def _refuse_replacing(session: Session, release: Release, shelf: Shelf, eggs: Iterable[tuple[str, Dist]]) -> None:
+    """Raise Failed where a release of any buildout was made from the egg that is there."""
+    lines = []
+    for egg, dist in eggs:
+        users = [] if dist.get("develop") else uses.others(session.site, release.name, _another_file(dist))
+        if users:
+            with _owning(session, shelf):
+                source = ", ".join(sorted(shelf.sources(egg))) or str(users[0].dist["sha256"])
+            lines.append(
+                f"{egg} in the cache is made from a file with the sha256 {source}, and {users[0]} uses it; "
+                f"{dist['filename']} has {dist['sha256']}: what differs needs a version of its own"
+            )
+    if lines:
+        raise Failed("; ".join(lines))
+
+
+def _another_file(dist: Dist) -> Callable[[Dist], bool]:
+    """Whether a distribution is this one in other bytes."""
+    key = store.key(str(dist["filename"]))
+    return lambda used: used["sha256"] != dist["sha256"] and store.key(str(used["filename"])) == key
+
+
+def _move_aside(session: Session, shelf: Shelf, eggs: Iterable[str]) -> None:
+    for egg in eggs:
+        aside = shelf.put_aside(egg)
+        session.note(f"{egg} in the cache was incomplete, or made from another file: made anew, the old one is {aside}")
+
+
+__all__ = ["fill", "settle", "shelf_of"]
