@@ -281,3 +281,37 @@ def built(place: Place, agent: Client, name: str, files: Mapping[str, bytes | tu
 def step(line: str, **more: Any) -> dict[str, Any]:
     """A hook as a plugin gives it."""
     return {"line": line, "user": "owner", "timeout": 60.0, "retry": 0.0, "interval": 0.05, **more}
+
+
+RECIPE = b"""\
+import os, pathlib
+
+class Recipe:
+    def __init__(self, buildout, name, options):
+        self.options = options
+
+    def install(self):
+        exec(self.options["code"])
+        return ()
+
+    update = install
+"""
+
+
+def recipe_wheel(folder: Path) -> tuple[bytes, str]:
+    """A recipe that does what its option ``code`` says."""
+    path = folder / "doing-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("doing.py", RECIPE)
+        archive.writestr("doing-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: doing\nVersion: 1.0\n")
+        archive.writestr("doing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("doing-1.0.dist-info/entry_points.txt", "[zc.buildout]\ndefault = doing:Recipe\n")
+        archive.writestr("doing-1.0.dist-info/RECORD", "")
+    return path.read_bytes(), path.name
+
+
+def stage_doing(place: Place, agent: Client, code: str, name: str = "0001-aaaaaaaa") -> None:
+    """A release whose build does that."""
+    head = "[buildout]\nextends = buildout.cfg\nparts = do\n[versions]\ndoing = 1.0\n"
+    config = f"{head}[do]\nrecipe = doing\ncode = {code}\n"
+    assert stage(place, agent, name, {"do.cfg": config.encode()}, config="do.cfg").result

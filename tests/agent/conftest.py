@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient import Place, agent_zip, fetched, interpreters, send_files
+from agentclient import Place, agent_zip, fetched, interpreters, recipe_wheel, send_files
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +82,16 @@ def ready(place: Place, stocked: Callable[[str], Path]) -> Place:
     """A place that is laid out and can build (environment ``env``)."""
     place.extra["cache"] = str(stocked(place.python))
     return place
+
+
+@pytest.fixture
+def able(ready: Place, tmp_path: Path) -> Place:
+    """A place that has the recipe."""
+    agent = ready.agent()
+    agent.request("layout")
+    send_files(agent, [recipe_wheel(tmp_path)], "dist")
+    agent.end()
+    return ready
 
 
 def _stock(place: Place, wheels: list[Path]) -> Path:

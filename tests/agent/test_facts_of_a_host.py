@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import os
 import platform
 import sys
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from agentclient import AGENT, Client, Place, agent_zip, blob, entry, send_files, sha256
+from agentclient import AGENT, Client, Place, blob, entry, send_files, sha256
 from hostout.agent import protocol
 from hostout.agent.store import loose
+from hostout.remote.zipapp import zipped
 
 
 def test_agent_needs_the_standard_library_only() -> None:
@@ -28,7 +30,7 @@ def test_agent_needs_the_standard_library_only() -> None:
 
 
 def test_agent_travels_within_a_command_line() -> None:
-    assert len(zlib.compress(agent_zip(), 9)) < 40_000
+    assert len(base64.b64encode(zlib.compress(zipped(AGENT), 9))) < 95_000
 
 
 def test_facts_of_a_host_that_has_nothing(place: Place, python: str) -> None:
@@ -77,10 +79,10 @@ def test_path_that_is_no_place_to_deploy_to_is_refused(place: Place, path: str) 
     }
 
 
-@pytest.mark.parametrize(
-    ("made", "kind"),
-    [("", "empty"), ("var", "empty"), ("media", "other"), ("parts", "buildout"), ("bin", "buildout")],
-)
+FOUND = {"": "empty", "var": "empty", "media": "other", "parts": "buildout", "bin": "other", "bin/buildout": "buildout"}
+
+
+@pytest.mark.parametrize(("made", "kind"), FOUND.items())
 def test_what_is_in_path_already(place: Place, made: str, kind: str) -> None:
     (place.path / made).mkdir(parents=True)
     assert place.agent().facts["path"]["kind"] == kind

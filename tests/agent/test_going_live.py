@@ -111,7 +111,7 @@ def url(server: HTTPServer, path: str) -> dict[str, Any]:
 def test_first_release_goes_live(ready: Place, agent: Client) -> None:
     built(ready, agent, ONE, {"bin/app": (b"#!/bin/sh\necho one\n", 0o755), "conf/a.txt": b"a"})
     reply = agent.request("golive", plan(ready, ONE, "one"))
-    assert reply.result == {"name": ONE, "state": "good", "before": None}
+    assert {**reply.result, "switch_seconds": 0} == {"name": ONE, "state": "good", "before": None, "switch_seconds": 0}
     assert story(ready) == ["one-pre none", *(f"one-{what} {ONE}" for what in ("migrate", "start", "post"))]
     assert os.fspath((ready.path / "current").readlink()) == f"releases/{ONE}"
     assert (ready.path / "conf/a.txt").read_text() == "a"
@@ -123,7 +123,7 @@ def test_first_release_goes_live(ready: Place, agent: Client) -> None:
 
 def test_new_release_takes_the_place_of_the_old_one(ready: Place, running: Client) -> None:
     result = running.request("golive", plan(ready, TWO, "two")).result
-    assert result == {"name": TWO, "state": "good", "before": ONE}
+    assert (result["name"], result["state"], result["before"]) == (TWO, "good", ONE)
     # the old one is stopped by what was recorded when it went live
     assert story(ready) == [
         f"two-pre {ONE}",
@@ -153,12 +153,34 @@ def test_what_is_not_ours_in_path_is_never_replaced(ready: Place, running: Clien
     assert [entry.name for entry in path.iterdir()] == ["mine"]
 
 
-def test_current_that_is_not_ours_is_refused(ready: Place, agent: Client) -> None:
-    built(ready, agent, ONE, {})
+@pytest.mark.parametrize("do", ["golive", "stop", "rollback"])
+def test_current_that_is_not_ours_is_refused_before_anything_stops(ready: Place, running: Client, do: str) -> None:
+    (ready.path / "current").unlink()
     (ready.path / "current").mkdir()
-    message = agent.request("golive", plan(ready, ONE, "one")).message
-    assert message == f"{ready.path}/current is not a link to a release: it was not made by hostout"
+    (ready.path / "current/mine").write_text("")
+    args = plan(ready, TWO, "two") if do == "golive" else stop(ready)
+    message = running.request(do, args).message
+    refused = f"{ready.path}/current is not a link to a release: it was not made by hostout; move it away first"
+    assert message == refused
     assert story(ready) == []
+    assert (ready.path / "current/mine").exists()
+
+
+@pytest.mark.parametrize("broken", ["missing", "dangling"])
+def test_where_current_is_lost_nothing_is_live_and_the_new_one_goes_live(
+    ready: Place, running: Client, broken: str
+) -> None:
+    (ready.path / "current").unlink()
+    if broken == "dangling":
+        (ready.path / "current").symlink_to("releases/0009-99999999")
+    assert running.request("facts").result["facts"]["live"] is None
+    reply = running.request("golive", plan(ready, TWO, "two"))
+    found = "is missing" if broken == "missing" else "names 0009-99999999, which is not there"
+    said = f"{ready.path}/current {found}: nothing is live; the last that was live is {ONE}"
+    assert said in reply.lines("note")
+    assert (reply.result["state"], reply.result["before"]) == ("good", None)
+    assert story(ready)[1:] == [f"two-{what} {TWO}" for what in ("migrate", "start", "post")]
+    assert (ready.path / "releases" / ONE / "bin/app").exists()
 
 
 def test_release_that_is_not_built_does_not_go_live(ready: Place, agent: Client) -> None:
@@ -296,7 +318,7 @@ def test_host_goes_back_by_itself_when_the_client_goes(ready: Place, running: Cl
 
 
 def test_host_goes_on_when_the_agent_is_killed(ready: Place, running: Client) -> None:
-    running.send("golive", plan(ready, TWO, "two", migrate=["echo begun; sleep 1"]))
+    running.send("golive", plan(ready, TWO, "two", migrate=["echo begun; sleep 6"]))
     while running.event().get("text") != "begun":
         pass
     os.kill(running.process.pid, signal.SIGKILL)
@@ -471,4 +493,185 @@ def test_page_that_comes_byte_by_byte_is_not_waited_for(ready: Place, running: C
         began = time.monotonic()
         message = running.request("golive", plan(ready, TWO, "two", health_check=check)).message
     assert "no answer within 0.5 s" in message
+    assert time.monotonic() - began < 5
+
+
+def test_release_that_is_live_and_good_is_not_made_live_again(ready: Place, running: Client) -> None:
+    result = running.request("golive", plan(ready, ONE, "one")).result
+    assert (result["name"], result["state"], result["before"]) == (ONE, "good", None)
+    assert story(ready) == []
+
+
+def test_what_was_stopped_for_nothing_is_started(ready: Place, running: Client) -> None:
+    running.request("stop", stop(ready))
+    assert running.request("golive", plan(ready, ONE, "one", stopped=True)).result["state"] == "good"
+    assert story(ready) == [*STOPPED, *BACK]
+    running.end()
+    assert story(ready) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ["media/a"],
+            "media/ is not in var or shared: it stays in release {}; move it to {}/media and name it in shared",
+        ),
+        (
+            ["media/a", "b.txt"],
+            "b.txt, media/ are not in var or shared: they stay in release {}; move them to {} and name them in shared",
+        ),
+    ],
+)
+def test_data_that_would_be_left_behind_is_named_before_anything_stops(
+    ready: Place, running: Client, names: list[str], said: str
+) -> None:
+    for name in names:
+        path = ready.path / "current" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("data")
+    message = running.request("golive", plan(ready, TWO, "two", strays=[])).message
+    assert message == f"{said.format(ONE, ready.path)}, or go on with --yes"
+    assert story(ready) == []
+    assert ready.state(TWO) == "built"
+    agreed = [name.replace("/a", "/") for name in names]
+    assert running.request("golive", plan(ready, TWO, "two", strays=agreed)).result["state"] == "good"
+    assert (ready.path / "releases" / ONE / names[0]).read_text() == "data"
+
+
+def test_data_may_be_left_behind_by_who_says_so(ready: Place, running: Client) -> None:
+    (ready.path / "current/media").write_text("data")
+    assert running.request("golive", plan(ready, TWO, "two", strays="any")).result["state"] == "good"
+
+
+def test_good_releases_beyond_those_to_keep_are_tidied_away(ready: Place, running: Client) -> None:
+    assert running.request("golive", plan(ready, TWO, "two", keep=1)).result["state"] == "good"
+    assert [each.name for each in (ready.path / "releases").iterdir()] == [TWO]
+
+
+# ----- cut short ------------------------------------------------------------------------------------------------------
+
+KILL = "kill -9 $PPID"
+KILL_ALL = "kill -9 $(cut -d ' ' -f 4 /proc/$PPID/stat); kill -9 $PPID"
+"""The process that switches, started by the agent, runs the commands."""
+
+
+def cut_short(place: Place, agent: Client, point: str, line: str) -> None:
+    """A switch to release two that ends there, once."""
+    line = f"test -e {place.root}/killed || {{ touch {place.root}/killed; {line}; sleep 60; }}"
+    change: dict[str, Any] = {point: [line] if point in ("pre", "migrate", "post") else [step(line)]}
+    if point == "stop":
+        record = place.path / "releases" / ONE / "release.json"
+        recorded = json.loads(record.read_text())
+        recorded["commands"]["stop"] = [step(line)]
+        record.write_text(json.dumps(recorded))
+    agent.send("golive", plan(place, TWO, "two", **change))
+
+
+def is_as_before(place: Place, state: str) -> None:
+    assert os.fspath((place.path / "current").readlink()) == f"releases/{ONE}"
+    assert (place.state(ONE), place.state(TWO)) == ("good", state)
+    assert story(place)[-2:] == BACK
+    assert not (place.path / ".hostout/switching.json").exists()
+    assert not (place.path / "extra").is_symlink()
+
+
+POINTS = [
+    *((point, "built") for point in ("pre", "stop")),
+    *((point, "bad") for point in ("migrate", "start", "post", "health")),
+]
+
+
+@pytest.mark.parametrize(("point", "state"), POINTS)
+def test_switch_that_is_killed_is_taken_back_at_once(ready: Place, running: Client, point: str, state: str) -> None:
+    cut_short(ready, running, point, KILL)
+    reply = running.reply()
+    assert reply.message == f"the process that did golive was killed: {ONE} is live"
+    assert f"the switch to release {TWO} was cut short: {ONE} is live again" in reply.lines("note")
+    is_as_before(ready, state)
+    assert ready.agent().request("owners").lines("note") == []
+
+
+@pytest.mark.parametrize(("point", "state"), POINTS)
+def test_switch_that_dies_with_the_agent_is_taken_back_by_who_comes_next(
+    ready: Place, running: Client, point: str, state: str
+) -> None:
+    cut_short(ready, running, point, KILL_ALL)
+    running.process.wait(60)
+    next_one = ready.agent()
+    assert next_one.facts["switching"]
+    reply = next_one.request("owners")
+    assert f"the switch to release {TWO} was cut short: {ONE} is live again" in reply.lines("note")
+    is_as_before(ready, state)
+    built(ready, next_one, "0003-cccccccc", {})
+    assert next_one.request("golive", plan(ready, "0003-cccccccc", "three")).result["state"] == "good"
+    recovered = [entry for entry in ready.ledger() if entry["what"] == "recover"]
+    assert [(entry["release"], entry["ok"]) for entry in recovered] == [(TWO, True)]
+
+
+def test_first_release_whose_switch_is_killed_is_not_live(ready: Place, agent: Client) -> None:
+    built(ready, agent, ONE, {})
+    reply = agent.request("golive", plan(ready, ONE, "one", migrate=[KILL]))
+    assert f"the switch to release {ONE} was cut short: nothing is live" in reply.lines("note")
+    assert sorted(entry.name for entry in ready.path.iterdir()) == [".hostout", "releases", "var"]
+    assert ready.state(ONE) == "bad"
+
+
+def test_good_release_is_not_bad_because_going_back_to_it_was_killed(ready: Place, running: Client) -> None:
+    running.request("golive", plan(ready, TWO, "two"))
+    reply = running.request("rollback", {"health": [step(KILL)]})
+    assert f"the switch to release {ONE} was cut short: {TWO} is live again" in reply.lines("note")
+    assert (ready.state(ONE), ready.state(TWO)) == ("good", "good")
+    assert os.fspath((ready.path / "current").readlink()) == f"releases/{TWO}"
+
+
+def test_application_that_cannot_be_started_again_does_not_keep_anybody_from_deploying(
+    ready: Place, running: Client
+) -> None:
+    record = ready.path / "releases" / ONE / "release.json"
+    recorded = json.loads(record.read_text())
+    recorded["commands"]["start"] = [step("exit 9")]
+    record.write_text(json.dumps(recorded))
+    cut_short(ready, running, "migrate", KILL_ALL)
+    running.process.wait(60)
+    agent = ready.agent()
+    notes = agent.request("owners").lines("note")
+    assert any(f"but not all of that worked: start hook of {ONE} failed (status 9)" in note for note in notes)
+    built(ready, agent, "0003-cccccccc", {})
+    assert agent.request("golive", plan(ready, "0003-cccccccc", "three")).result["state"] == "good"
+
+
+def test_journal_of_anybody_elses_is_none(ready: Place, running: Client) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can be told something by somebody else")
+    running.end()
+    journal, never = ready.path / ".hostout/switching.json", ready.root / "never"
+    args = {"pre": [f"touch {never}"], "stop": [step(f"touch {never}")], "start": []}
+    journal.write_text(json.dumps({"release": ONE, "before": None, "was": "good", "args": args}))
+    os.chown(journal, 65534, 65534)
+    agent = ready.agent()
+    assert agent.request("owners").lines("note") == []
+    assert not never.exists()
+    assert agent.request("golive", plan(ready, TWO, "two")).result["before"] == ONE
+
+
+# ----- a health check that never answers ------------------------------------------------------------------------------
+
+
+def test_line_that_never_answers_is_ended_within_its_time(ready: Place, running: Client) -> None:
+    line = f"test -e {ready.root}/tried || {{ touch {ready.root}/tried; sleep 1.5; exit 3; }}; sleep 600"
+    check = {"check": line, "timeout": 3, "interval": 0.1}
+    began = time.monotonic()
+    message = running.request("golive", plan(ready, TWO, "two", health_check=check)).message
+    assert message.startswith("health-check failed (no end within 1.")
+    assert f"{line} (within 3 s); release {TWO} is bad" in message
+    assert time.monotonic() - began < 6
+
+
+def test_page_that_never_answers_is_not_waited_for_longer(ready: Place, running: Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        check = {"check": f"http://127.0.0.1:{listening.getsockname()[1]}/", "timeout": 2, "interval": 0.1}
+        began = time.monotonic()
+        message = running.request("golive", plan(ready, TWO, "two", health_check=check)).message
+    assert "no answer within 2 s (within 2 s)" in message
     assert time.monotonic() - began < 5

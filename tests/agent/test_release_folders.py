@@ -142,3 +142,117 @@ def test_files_belong_to_the_buildout_user(place: Place) -> None:
     assert {path.lstat().st_uid for path in (release, release / "a.cfg", release / "var")} == {1}
     assert (release / "release.json").stat().st_uid == 0
     assert (place.path / "blobs").stat().st_uid == 65534
+
+
+LINKS = {
+    "up": [("a", "..")],
+    "absolute": [("a", "/etc/passwd")],
+    "chain": [("a", "b"), ("b", "..")],
+    "twice": [("b", "deep/.."), ("a", "b/b/../..")],
+    "in place": [("a", "."), ("b", "a/a/..")],
+    "through a folder": [("deep/er/a", "../../.."), ("b", "deep/er/a/x")],
+    "back from data": [("a", "var/../secret")],
+    "back from shared data": [("a", "media/../secret")],
+    "behind a link": [("a", "deep"), ("b", "a/../../x")],
+}
+
+
+@pytest.mark.parametrize("links", LINKS.values(), ids=LINKS)
+def test_links_that_lead_out_by_any_way_are_refused(agent: Client, place: Place, links: list[tuple[str, str]]) -> None:
+    files = [linked(name, target) for name, target in links]
+    message = agent.request("stage", record(*files, entry("deep/file", b"content"), shared=["media"])).message
+    assert " leads out of the release: " in message
+    assert list((place.path / "releases").iterdir()) == []
+
+
+def test_links_in_a_circle_are_refused(agent: Client) -> None:
+    message = agent.request("stage", record(linked("a", "b"), linked("b", "a"))).message
+    assert message == "the link a leads in a circle: b"
+
+
+@pytest.mark.parametrize("target", ["deep/../a.cfg", "deep", "var/log", "media/x", "not/there"])
+def test_links_within_the_release_and_into_data_are_fine(agent: Client, place: Place, target: str) -> None:
+    files = [linked("link", target), entry("deep/file", b"content")]
+    assert agent.request("stage", record(*files, shared=["media"])).result
+    assert str((place.path / "releases/0001-aaaaaaaa/link").readlink()) == target
+
+
+@pytest.mark.parametrize("name", ["bin", "media", "etc"])
+def test_link_in_the_place_of_a_folder_that_we_fill_is_refused(agent: Client, name: str) -> None:
+    message = agent.request("stage", record(linked(name, "deep"), shared=["media/data", "etc/site.d"])).message
+    assert message.startswith(f"cannot be part of a release: {name}, for {name}/")
+
+
+# what lives through releases besides var
+
+
+@pytest.mark.parametrize("name", ["bin", "parts/x", "../x", "/x", "a/../b", "", ".hostout/x", "release.json", "a//b"])
+def test_what_every_release_has_of_its_own_cannot_be_shared(agent: Client, name: str) -> None:
+    assert agent.request("stage", record(shared=[name])).message == f"cannot be shared by releases: {name}"
+
+
+def test_shared_file_is_linked_and_not_made(agent: Client, place: Place) -> None:
+    reply = agent.request("stage", record(entry("etc/other.ini", b"content"), shared=["etc/site.ini", "etc/conf.d"]))
+    release = place.path / "releases/0001-aaaaaaaa"
+    assert reply.lines("warning") == [
+        f"{place.path}/etc/site.ini is not there: put it there, unless the application makes it"
+    ]
+    assert [path.name for path in (place.path / "etc").iterdir()] == ["conf.d"]
+    (release / "etc/site.ini").write_text("by the application")
+    assert (place.path / "etc/site.ini").read_text() == "by the application"
+    assert (release / "etc/other.ini").read_bytes() == b"content"
+    again = {"name": "0002-aaaaaaaa", "again": "0001-aaaaaaaa"}
+    assert agent.request("stage", again).lines("warning") == []
+    assert (place.path / "releases/0002-aaaaaaaa/etc/site.ini").read_text() == "by the application"
+
+
+def test_shared_in_shared_is_one_link(agent: Client, place: Place) -> None:
+    assert agent.request("stage", record(shared=["a/b", "a", "a/b/c", "a"])).result
+    release = place.path / "releases/0001-aaaaaaaa"
+    assert str((release / "a").readlink()) == "../../a"
+    assert (place.path / "a/b/c").is_dir()
+    assert [path.is_symlink() for path in (place.path / "a/b", place.path / "a/b/c")] == [False, False]
+    assert place.record("0001-aaaaaaaa")["shared"] == ["a"]
+
+
+@pytest.mark.parametrize(("file", "name"), [("media/logo.png", "media"), ("etc/site.ini", "etc/site.ini")])
+def test_what_is_in_the_bundle_cannot_be_shared(agent: Client, place: Place, file: str, name: str) -> None:
+    message = agent.request("stage", record(entry(file, b"content"), shared=[name])).message
+    assert message == f"{file} is part of the release, and {name} is shared: it can be only one of them"
+    assert not (place.path / name).exists()
+
+
+def live_with(agent: Client, place: Place, *files: dict[str, Any]) -> None:
+    assert agent.request("stage", record(*files)).result
+    (place.path / "current").symlink_to("releases/0001-aaaaaaaa")
+
+
+def staged_second(agent: Client, *shared: str) -> Any:
+    return agent.request("stage", {"name": "0002-bbbbbbbb", "record": {"id": "bbbbbbbb", "shared": list(shared)}})
+
+
+@pytest.mark.parametrize("name", ["media", "data/media"])
+def test_data_that_only_the_live_release_has_is_not_left_behind(agent: Client, place: Place, name: str) -> None:
+    live_with(agent, place)
+    own = place.path / "releases/0001-aaaaaaaa" / name
+    own.mkdir(parents=True)
+    (own / "upload").write_text("precious")
+    message = staged_second(agent, name).message
+    assert message == f"{own} is in the live release only: move it to {place.path / name} before it can be shared"
+    assert not (place.path / name).exists()
+    (place.path / name).parent.mkdir(exist_ok=True)
+    own.rename(place.path / name)
+    assert staged_second(agent, name).result
+    assert (place.path / "releases/0002-bbbbbbbb" / name / "upload").read_text() == "precious"
+
+
+def test_what_path_shows_of_the_live_release_is_not_shared_as_it_is(agent: Client, place: Place) -> None:
+    live_with(agent, place, entry("etc/site.ini", b"content"))
+    (place.path / "etc").symlink_to("current/etc")
+    assert staged_second(agent, "etc").message == (
+        f"{place.path}/etc is part of the live release: move it to {place.path}/etc before it can be shared"
+    )
+    assert staged_second(agent, "etc/site.ini").message == (
+        f"{place.path}/etc/site.ini is part of the live release: move it to {place.path}/etc/site.ini "
+        f"into a folder that takes the place of the link {place.path}/etc before it can be shared"
+    )

@@ -1,4 +1,4 @@
-"""Building a release in its folder: ``build-commands`` as root, then buildout as the owner of the code.
+"""Building a release in its folder: ``build-commands`` as root, eggs and buildout as the owner of the code.
 
 Buildout runs without index, with nothing of anybody's configuration (``-U``, ``BUILDOUT_HOME`` to nowhere).
 What does not belong here: stopping or starting anything.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import layout, release, steps
-from .failure import Failed, is_full
+from . import eggs, job, layout, manifest, release, steps
+from .failure import Cancelled, Failed, is_full
 from .protocol import BUILT, STAGING
 from .release import Release
 from .session import Session
@@ -23,13 +23,28 @@ def build(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     staged = release.find(session.site, str(args["name"]))
     if staged.state not in (STAGING, BUILT):
         raise Failed(f"release {staged.name} is {staged.state}: only a new one is built")
-    log = session.site.log(staged.name)
-    runner = Runner(session, log, session.site.path, cancellable=True)
+    with job.recorded(session, "build", staged.name):
+        _build(session, staged.changed(state=STAGING) if staged.state == BUILT else staged, args)
+    return {"state": BUILT, "log": str(session.site.log(staged.name))}
+
+
+def _build(session: Session, staged: Release, args: Mapping[str, Any]) -> None:
+    runner = Runner(session, session.site.log(staged.name), session.site.path, cancellable=True)
     runner.all(steps.as_root(args.get("commands", ())), "build-command")
+    eggs.fill(session, staged)
+    _still_wanted(session)
     _buildout(session, runner.at(staged.folder), staged, args)
+    eggs.settle(session, staged)
     layout.settle_var(session)
+    manifest.write(session, staged)
+    _still_wanted(session)
     staged.changed(state=BUILT)
-    return {"state": BUILT, "log": str(log)}
+
+
+def _still_wanted(session: Session) -> None:
+    """What runs no command hears of it here."""
+    if session.wire.cancelled():
+        raise Cancelled("the build was cancelled")
 
 
 def _buildout(session: Session, runner: Runner, staged: Release, args: Mapping[str, Any]) -> None:
@@ -42,7 +57,7 @@ def _buildout(session: Session, runner: Runner, staged: Release, args: Mapping[s
     ]
     script = staged.folder / "bin" / "buildout"
     try:
-        runner.program([str(script), *options], session.buildout, _hermetic(session.site), _shown(options))
+        runner.program([str(script), *options], session.buildout, hermetic(session.site), _shown(options))
     except Failed as failure:
         if is_full(staged.folder) or is_full(session.site.cache):
             raise failure.but(f"{failure.message}: the disk is full") from failure
@@ -53,7 +68,7 @@ def _shown(options: list[str]) -> str:
     return " ".join(["bin/buildout", *options])
 
 
-def _hermetic(site: Site) -> dict[str, str]:
+def hermetic(site: Site) -> dict[str, str]:
     """Pip, where a recipe calls it, sees the cache and nothing else."""
     return {
         "BUILDOUT_HOME": "/nonexistent",

@@ -11,7 +11,8 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,34 @@ from .protocol import CHUNK
 
 def write(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Replace ``path``: temporary name, sync, rename. Never writes through a link that lies in the way."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _create(temporary, content, mode)
-        temporary.replace(path)
+        write_in(folder, path.name, content, mode)
+    finally:
+        os.close(folder)
+
+
+def write_in(folder: int, name: str, content: bytes, mode: int = 0o644) -> None:
+    """The same in an open folder."""
+    temporary = f".{name}.{secrets.token_hex(4)}"
+    try:
+        _create(folder, temporary, content, mode)
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=folder)
         raise
-    sync_folder(path.parent)
+    os.fsync(folder)
 
 
 def write_json(path: Path, value: Mapping[str, Any], mode: int = 0o644) -> None:
     """The same for a JSON object: sorted, one blank of indent."""
-    write(path, json.dumps(value, sort_keys=True, indent=1).encode("ascii") + b"\n", mode)
+    write(path, as_json(value), mode)
+
+
+def as_json(value: Mapping[str, Any]) -> bytes:
+    """How JSON objects that people read are written."""
+    return json.dumps(value, sort_keys=True, indent=1).encode("ascii") + b"\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -53,28 +69,23 @@ def read_signed_json(path: Path) -> tuple[dict[str, Any], int]:
     return value, status.st_uid
 
 
-def open_own(path: Path, flags: int, mode: int) -> int:
+def open_own(path: Path, flags: int, mode: int = 0o644) -> int:
     """A descriptor of ``path`` in a folder of the agent's. Raises OSError where root finds another's there.
 
     The folder lies where the application's user may rename it and lay a link in its place; nothing is followed.
     """
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        if os.geteuid() == 0 and os.fstat(folder).st_uid != 0:
-            raise NotADirectoryError(errno.ENOTDIR, "its folder does not belong to root", str(path))
+    with own_folder(path.parent, path) as folder:
         return os.open(path.name, flags | os.O_NOFOLLOW, mode, dir_fd=folder)
-    finally:
-        os.close(folder)
 
 
-def append(path: Path, line: bytes) -> None:
-    """Add a line to a file of the agent's in one write; a line that a crash tore off before is ended first."""
-    descriptor = open_own(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+@contextmanager
+def own_folder(folder: Path, asked: Path | None = None) -> Iterator[int]:
+    """A descriptor of that folder itself; raises OSError, which names ``asked``, where root finds another's there."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        end = os.fstat(descriptor).st_size
-        torn = end and os.pread(descriptor, 1, end - 1) != b"\n"
-        os.write(descriptor, (b"\n" if torn else b"") + line + b"\n")
-        os.fsync(descriptor)
+        if os.geteuid() == 0 and os.fstat(descriptor).st_uid != 0:
+            raise NotADirectoryError(errno.ENOTDIR, "its folder does not belong to root", str(asked or folder))
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -120,8 +131,8 @@ def copy(source: Path, target: Path, mode: int) -> str:
     return digest.hexdigest()
 
 
-def _create(path: Path, content: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+def _create(folder: int, name: str, content: bytes, mode: int) -> None:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         os.fchmod(descriptor, mode)

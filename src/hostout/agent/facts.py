@@ -11,13 +11,13 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import environment, layout, people, release, store, switch
+from . import adoption, durable, environment, job, journal, layout, manifest, people, release, store, switch
 from .failure import existing, room
-from .protocol import AGENT
+from .protocol import AGENT, BROKEN, BUILT, STAGING
 from .release import Release
 from .session import Session
 from .site import Site
@@ -33,6 +33,8 @@ def gather(session: Session) -> dict[str, Any]:
     question, site = session.question, session.site
     owners = people.owners(question)
     releases = release.everything(site)
+    live = release.live(site)
+    drift = _drift(live)
     return {
         **_who(),
         "python": python(),
@@ -42,14 +44,59 @@ def gather(session: Session) -> dict[str, Any]:
         "path": {"exists": site.path.exists(), "kind": layout.kind(site), **_place(site.path)},
         "cache": {"directory": str(site.cache), **_place(site.cache)},
         "releases": [one.facts() for one in releases],
-        "live": release.live_name(site),
-        "unchanged": release.unchanged(site) and switch.linked(site),
+        "live": live.name if live else None,
+        "current": release.current(site),
+        "unchanged": drift is not None and drift.none and switch.linked(site, drift.made),
+        "strays": drift.strays if drift else [],
+        "job": (running := job.running(site)),
+        "built": _newest(releases, live, question, BUILT, manifest.whole),
+        "staged": _newest(releases, live, question, STAGING, lambda one: one.name != (running or {}).get("release")),
+        "adopt": adoption.pending(site),
+        "switching": journal.read(site) is not None,
+        "unshared": _unshared(site, live, question.get("shared") or ()),
         "next": 1 + max((one.number for one in releases), default=0),
         "have": store.distributions(site, question.get("want") or ()),
         "blobs": _blobs(site, releases, question.get("files") or ()),
         "partial": store.partials(site),
         "environment": bool(question.get("environment")) and environment.exists(site, str(question["environment"])),
     }
+
+
+def _drift(live: Release | None) -> manifest.Drift | None:
+    """Of the live release: quick, see ``manifest.compare``. None where it cannot be said."""
+    try:
+        return manifest.compare(live) if live and live.state != BROKEN else None
+    except OSError:
+        return None
+
+
+def _newest(
+    releases: list[Release],
+    live: Release | None,
+    question: Mapping[str, Any],
+    state: str,
+    fit: Callable[[Release], bool],
+) -> str | None:
+    """The newest release of the asked content, newer than the live one, in that state, if it is ``fit``."""
+    after = live.number if live else 0
+    same = [one for one in releases if one.id == question.get("release") and one.number > after and one.state == state]
+    return next((one.name for one in reversed(same) if fit(one)), None)
+
+
+def _unshared(site: Site, live: Release | None, names: Iterable[str]) -> list[str]:
+    """What of the names the live release has itself, so that it would be left behind by one that shares it."""
+    inside = [name for name in names if live and not durable.outside(name) and _is_real(live.folder, name)]
+    return [name for name in inside if not _is_real(site.path, name)]
+
+
+def _is_real(top: Path, name: str) -> bool:
+    """Whether it is there, and no link leads to it; one of root's in ``path`` may, to another disk."""
+    path = top
+    for part in name.split("/"):
+        path = path / part
+        if path.is_symlink() and str(path.readlink()).startswith(("current/", "../")):
+            return False
+    return os.path.lexists(path)
 
 
 def python() -> dict[str, Any]:

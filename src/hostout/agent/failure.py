@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,16 @@ class Failed(Exception):
 
 class Cancelled(Failed):
     """The client wants no more of this: nothing that comes after it is done, not even where failures are ignored."""
+
+
+def of(error: BaseException, path: Path) -> Failed:
+    """Any error as what the client gets; one of the file system is at ``path`` where it names no other."""
+    if isinstance(error, Failed):
+        return error
+    if isinstance(error, OSError):
+        return storage(error, Path(os.fsdecode(error.filename)) if error.filename else path)
+    lines = "".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines()
+    return Failed(f"the agent has a bug: {type(error).__name__}: {error}", tail=lines[-20:])
 
 
 def storage(error: OSError, path: Path, needed: int | None = None) -> Failed:

@@ -6,19 +6,22 @@ What does not belong here: what follows from a no.
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
-from .failure import Failed
+from .failure import Cancelled, Failed
+from .session import Session
 from .steps import Runner, Step
 
 _LONGEST_TRY = 10.0
+# the last try gets so much, also where there is less left
+_SHORTEST_TRY = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,23 +41,67 @@ class Check:
             return cls(value)
         return cls(str(value["check"]), float(value.get("timeout") or 60.0), float(value.get("interval") or 1.0))
 
+    @property
+    def is_url(self) -> bool:
+        """Whether a page is asked for."""
+        return self.check.startswith(("http://", "https://"))
+
 
 def passes(runner: Runner, check: Check) -> None:
     """Return when it is well; raises Failed when it is not within its time."""
-    if check.check.startswith(("http://", "https://")):
-        _url(runner, check)
-    else:
-        step = Step(check.check, timeout=check.timeout, retry=check.timeout, interval=check.interval)
-        runner.one(step, "health-check")
+    deadline, tried = time.monotonic() + check.timeout, _page if check.is_url else _line
+    while True:
+        left = max(deadline - time.monotonic(), min(_SHORTEST_TRY, check.timeout))
+        wrong = tried(runner, check, left)
+        if wrong is None:
+            return
+        if time.monotonic() + check.interval > deadline:
+            raise wrong.but(f"{wrong.message} (within {check.timeout:g} s)")
+        time.sleep(check.interval)
+
+
+def now(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The action: is it well at this moment? A URL, asked once."""
+    check = Check.of(args["health_check"])
+    wrong = answer(check.check, min(_LONGEST_TRY, check.timeout)) if check else ""
+    if wrong:
+        raise Failed(f"health-check failed: {check.check if check else ''}: {wrong}")
+    return {}
 
 
 def answer(url: str, timeout: float) -> str:
-    """Nothing where the URL answers 2xx or 3xx (which is not followed), else what is wrong."""
+    """Nothing where the URL answers 2xx or 3xx (which is not followed), else what is wrong.
+
+    Asked by a process of its own, which an alarm ends: neither looking up a name nor a page that comes byte by byte
+    keeps to a limit of seconds.
+    """
+    source, sink = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _say(url, timeout, sink)
+    os.close(sink)
+    with os.fdopen(source, "rb") as file:
+        said = file.read()
+    os.waitpid(child, 0)
+    return said[1:].decode("utf-8", "replace") if said else f"no answer within {timeout:.3g} s"
+
+
+def _say(url: str, timeout: float, sink: int) -> NoReturn:
+    """The life of that process: a dot, and what is wrong."""
     try:
-        with _alarm(timeout), _opener().open(url, timeout=timeout) as response:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, timeout)
+        os.write(sink, b"." + _wrong(url, timeout).encode("utf-8", "replace")[:2000])
+    finally:
+        os._exit(0)
+
+
+def _wrong(url: str, timeout: float) -> str:
+    try:
+        # a little more than the alarm, so that it is always that which says so
+        with _opener().open(url, timeout=timeout + 1) as response:
             return "" if 200 <= response.status < 400 else f"HTTP status {response.status}"
     except urllib.error.HTTPError as error:
-        error.close()
         return "" if 300 <= error.code < 400 else f"HTTP status {error.code}"
     except urllib.error.URLError as error:
         return str(error.reason)
@@ -62,28 +109,21 @@ def answer(url: str, timeout: float) -> str:
         return str(error) or type(error).__name__
 
 
-@contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    """TimeoutError within when the seconds are over; a socket's own limit begins anew with every byte."""
+def _page(runner: Runner, check: Check, seconds: float) -> Failed | None:
+    """One try: why it is not well."""
+    wrong = answer(check.check, min(_LONGEST_TRY, seconds))
+    return Failed(f"health-check failed: {check.check}: {wrong}") if wrong else None
 
-    def ring(number: int, frame: Any) -> None:
-        raise TimeoutError(f"no answer within {seconds:.3g} s")
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+def _line(runner: Runner, check: Check, seconds: float) -> Failed | None:
+    """The same with a shell line, which is ended when the time is over."""
     try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def _url(runner: Runner, check: Check) -> None:
-    deadline = time.monotonic() + check.timeout
-    while wrong := answer(check.check, max(0.1, min(_LONGEST_TRY, deadline - time.monotonic()))):
-        if time.monotonic() + check.interval > deadline:
-            raise Failed(f"health-check failed: {check.check}: {wrong} (within {check.timeout:g} s)")
-        time.sleep(check.interval)
+        runner.one(Step(check.check, timeout=round(seconds, 1) or seconds), "health-check")
+    except Cancelled:
+        raise
+    except Failed as failure:
+        return failure
+    return None
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):

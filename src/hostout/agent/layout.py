@@ -7,37 +7,33 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from . import people, release
+from . import adoption, people, release
 from .failure import Failed, storage
 from .people import Person
 from .session import Session
 from .site import Site
 
-_BUILDOUT = (".installed.cfg", ".mr.developer.cfg", "buildout.cfg", "bin", "parts", "develop-eggs", "eggs")
 # data that waits for its application, and what a file system of its own begins with
 _HARMLESS = {"var", "lost+found"}
 _OURS = ("releases", "current")
-# behind each other, as many as the kernel follows
-_LINKS = 40
 
 
 def kind(site: Site) -> str:
-    """What ``path`` is: absent, empty, hostout (ours), buildout (a person's or an older hostout's), other."""
+    """What ``path`` is: absent, empty, buildout (a person's or an older hostout's), hostout (ours), other."""
     if not os.path.lexists(site.path):
         return "absent"
+    if adoption.pending(site):
+        return "buildout"
     if site.own.is_dir():
         return "hostout"
     if not site.path.is_dir():
         return "other"
-    names = {entry.name for entry in site.path.iterdir()} - _HARMLESS
-    if names & set(_BUILDOUT):
-        return "buildout"
-    return "other" if names else "empty"
+    return "other" if {entry.name for entry in site.path.iterdir()} - _HARMLESS else "empty"
 
 
 def cache_folder(question: Mapping[str, Any], owner: Person | None) -> Path:
@@ -56,37 +52,74 @@ def layout(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     effective, buildout, agent = session.effective, session.buildout, people.agent()
     for somebody in (effective, buildout):
         people.check_can_act_as(somebody)
-    _folder(site.path, buildout, 0o755, keep=found == "other")
+    old = found == "buildout" or adoption.done(site)
+    if old:
+        _check_old(site, effective, buildout)
+    _folder(site.path, buildout, 0o755, keep=old or found == "other")
     _folder(site.own, agent, 0o755)
     session.take_lock("layout")
     _folder(site.jobs, agent, 0o700)
     _folder(site.incoming, agent, 0o755)
     _folder(site.releases, buildout, 0o755, within=site.path)
-    _folder(site.var, _of_var(session), 0o2775 if session.shared_by_two else 0o755, within=site.path)
+    _folder(site.var, _of_var(session), 0o2775 if session.shared_by_two else 0o755, within=site.path, keep=old)
     _folder(site.cache, buildout, 0o755, keep=True)
     for folder in (site.downloads, site.dist, site.eggs, site.environments):
         _folder(folder, buildout, 0o755, within=site.cache)
+    adoption.adopt(session, args.get("commands"))
+    if old:
+        _warn_of_var(session)
     return {}
 
 
-def shared(session: Session, name: str) -> None:
-    """Make sure that what lives through releases under that name is there; a folder where it is nothing yet."""
-    path = session.site.path / name
-    if path.is_symlink() and str(path.readlink()).startswith("current/"):
-        raise Failed(f"{path} is part of the live release: move it to {path} before it can be shared")
-    if not os.path.lexists(path):
-        _folder(path, _of_var(session), 0o2775 if session.shared_by_two else 0o755, within=session.site.path)
+def share(session: Session, names: Iterable[str]) -> None:
+    """Make sure that what lives through releases under these names is there; a folder where it is nothing yet.
+
+    A name with a dot in its last part (``etc/site.ini``, not ``conf.d``) means a file, whose content is not ours
+    to make. Raises Failed where the live release has what would be left behind.
+    """
+    for name in names:
+        _nothing_left_behind(session.site, name)
+    for name in sorted(names):
+        path, file = session.site.path / name, _means_file(name)
+        if not os.path.lexists(path):
+            folder = path.parent if file else path
+            mode = 0o2775 if session.shared_by_two else 0o755
+            _folder(folder, _of_var(session), mode, within=session.site.path, keep=folder == session.site.path)
+            if file:
+                session.warn(f"{path} is not there: put it there, unless the application makes it")
+
+
+def _means_file(name: str) -> bool:
+    last = name.rpartition("/")[2]
+    return "." in last and not last.endswith(".d")
+
+
+def _nothing_left_behind(site: Site, name: str) -> None:
+    """Raise Failed where that name is the live release's own, and what is there would not be in the next one."""
+    path, live = site.path / name, release.live(site)
+    for folder in (path, *list(path.parents)[: name.count("/")]):
+        if folder.is_symlink() and str(folder.readlink()) == f"current/{folder.name}":
+            into = "" if folder == path else f" into a folder that takes the place of the link {folder}"
+            raise Failed(f"{path} is part of the live release: move it to {path}{into} before it can be shared")
+    if live is None or os.path.lexists(path):
+        return
+    own = live.folder / name
+    if os.path.lexists(own) and not (own.is_symlink() and str(own.readlink()) == release.way_out(name)):
+        raise Failed(f"{own} is in the live release only: move it to {path} before it can be shared")
 
 
 def owners(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     """The action: code and cache to the buildout's owner, ``var`` and ``shared`` to who runs the application."""
     site, live = session.site, release.live(session.site)
     data = _group_writable if session.shared_by_two else _writable
-    _all(site.releases, session.buildout, _as_built)
+    _itself(site.releases, session.buildout, _as_built)
+    for folder in (one.folder for one in release.everything(site) if one.name != adoption.NAME):
+        _all(folder, session.buildout, _as_built)
     for folder in (site.downloads, site.eggs, site.environments):
         _all(folder, session.buildout, _readable)
-    for name in ("var", *(live.shared if live else ())):
-        _all(_real(site.path / name), _of_var(session), data)
+    shared = live.shared if live and live.name != adoption.NAME else ()
+    for name in ("var", *shared):
+        _all(people.real(site.path / name), _of_var(session), data)
     return {}
 
 
@@ -94,23 +127,38 @@ def settle_var(session: Session) -> None:
     """After a build by another than who runs the application: what it left in ``var`` is handed over."""
     if people.is_root() and session.shared_by_two:
         builder = session.buildout.uid
-        _all(_real(session.site.var), _of_var(session), _group_writable, lambda status: status.st_uid == builder)
+        _all(people.real(session.site.var), _of_var(session), _group_writable, lambda status: status.st_uid == builder)
 
 
 def _refuse_foreign(site: Site) -> str:
     """The kind of ``path``, where it is one that we may lay out."""
     found = kind(site)
-    if found == "buildout":
-        raise Failed(
-            f"{site.path} holds a buildout that this hostout did not make: nothing was touched; "
-            "choose another path, or move that buildout away"
-        )
     if found == "other" and not site.path.is_dir():
         raise Failed(f"{site.path} is not a folder")
     taken = [str(site.path / name) for name in _OURS if os.path.lexists(site.path / name)]
-    if found == "other" and taken:
+    if found in ("buildout", "other") and taken and not site.own.is_dir():
         raise Failed(f"{taken[0]} is there and was not made by hostout: choose another path, or move it away")
     return found
+
+
+def _check_old(site: Site, *people_of_it: Person) -> None:
+    """Raise Failed where what an older hostout or a person left could not be taken over; nothing was touched yet."""
+    adoption.check(site)
+    for somebody in people_of_it:
+        with people.acting_as(somebody):
+            if not os.access(site.path, os.X_OK, effective_ids=True):
+                raise Failed(f"{site.path} cannot be entered by user {somebody.name}: nothing was changed")
+
+
+def _warn_of_var(session: Session) -> None:
+    """The data of an older hostout keeps its owner, also where another runs the application from now on."""
+    var = people.real(session.site.var)
+    owner, wanted = var.lstat().st_uid, _of_var(session)
+    if owner != wanted.uid:
+        session.warn(
+            f"{var} belongs to user id {owner} and not to {wanted.name}, who runs the application: "
+            "the command resetpermissions hands it over"
+        )
 
 
 def _holder(base: Path) -> int | None:
@@ -141,26 +189,23 @@ def _folder(path: Path, owner: Person, mode: int, *, within: Path | None = None,
     """
     try:
         if not path.exists():
-            with people.acting_as_owner_of(_real(within)) if within else nullcontext():
+            with people.acting_as_owner_of(people.real(within)) if within else nullcontext():
                 path.mkdir(mode=0o755, parents=True)
                 maker = os.geteuid()
             _hand_over(path, maker, owner, mode)
-        elif not keep and people.is_root() and not _real(path).is_symlink():
-            _hand_over(_real(path), 0, owner)
+        elif not keep and people.is_root() and not people.real(path).is_symlink():
+            _hand_over(people.real(path), 0, owner)
     except OSError as error:
         raise storage(error, path) from error
 
 
 def _hand_over(path: Path, maker: int, owner: Person, mode: int | None = None) -> None:
     """The maker's folder becomes the owner's: itself, not what a link or another folder in its place leads to."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
+    with adoption.opened(path) as descriptor:
         if os.fstat(descriptor).st_uid == maker:
             people.give(descriptor, owner)
             if mode is not None:
                 os.fchmod(descriptor, mode)
-    finally:
-        os.close(descriptor)
 
 
 def _all(
@@ -180,16 +225,10 @@ def _all(
                 _set(name, folder, status, owner, mode(status))
 
 
-def _real(folder: Path) -> Path:
-    """The folder that data really lies in, where it was root or we who moved it elsewhere with a link.
-
-    A link of anybody else's, also behind those, is not followed: what comes back is that link.
-    """
-    for _ in range(_LINKS):
-        if not folder.is_symlink() or folder.lstat().st_uid not in (0, os.geteuid()):
-            break
-        folder = folder.parent / folder.readlink()
-    return folder
+def _itself(folder: Path, owner: Person, mode: Callable[[os.stat_result], int]) -> None:
+    """The same of that folder alone."""
+    with suppress(FileNotFoundError), adoption.opened(folder) as descriptor:
+        _set(".", descriptor, os.fstat(descriptor), owner, mode(os.fstat(descriptor)))
 
 
 def _walk(top: Path) -> Iterator[tuple[str, int]]:
@@ -197,11 +236,8 @@ def _walk(top: Path) -> Iterator[tuple[str, int]]:
     for _, folders, files, descriptor in os.fwalk(top, follow_symlinks=False):
         for name in (*folders, *files):
             yield name, descriptor
-    descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
+    with adoption.opened(top) as descriptor:
         yield ".", descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _not_theirs(name: str, status: os.stat_result) -> bool:

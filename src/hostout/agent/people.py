@@ -16,6 +16,9 @@ from typing import Any
 
 from .failure import Failed
 
+# behind each other, as many as the kernel follows
+_LINKS = 40
+
 
 @dataclass(frozen=True)
 class Person:
@@ -59,7 +62,12 @@ def person(name: str) -> Person | None:
 
 def agent() -> Person:
     """Who the agent is."""
-    return _with_id(os.geteuid())
+    return with_id(os.geteuid())
+
+
+def name(uid: int) -> str:
+    """The user of that id, for people."""
+    return with_id(uid).name
 
 
 def is_root() -> bool:
@@ -124,8 +132,20 @@ def acting_as_owner_of(folder: Path) -> Iterator[None]:
     if not is_root():
         yield
         return
-    with acting_as(_with_id(folder.lstat().st_uid)):
+    with acting_as(with_id(folder.lstat().st_uid)):
         yield
+
+
+def real(folder: Path) -> Path:
+    """The folder that something really lies in, where it was root or we who moved it elsewhere with a link.
+
+    A link of anybody else's, also behind those, is not followed: what comes back is that link.
+    """
+    for _ in range(_LINKS):
+        if not folder.is_symlink() or folder.lstat().st_uid not in (0, os.geteuid()):
+            break
+        folder = folder.parent / folder.readlink()
+    return folder
 
 
 def give(descriptor: int, somebody: Person) -> None:
@@ -138,7 +158,7 @@ def _person(entry: pwd.struct_passwd) -> Person:
     return Person(entry.pw_name, entry.pw_uid, entry.pw_gid, _group_name(entry.pw_gid), entry.pw_dir)
 
 
-def _with_id(uid: int) -> Person:
+def with_id(uid: int) -> Person:
     """Also a user without an entry in the password file, in the agent's group."""
     try:
         return _person(pwd.getpwuid(uid))

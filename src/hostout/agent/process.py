@@ -6,6 +6,7 @@ ever. What does not belong here: which commands, and what their failure means.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from . import durable, people
@@ -27,7 +29,17 @@ _GRACE = 5.0
 CANCELLED = "cancelled"
 """What a command that the client wanted no more was ``ended`` for."""
 
+COMMAND, OURS = "$ ", "Hostout: "
+"""What lines of a log begin with: a command that runs, what is not output of one."""
+
 Line = Callable[[str], None]
+
+# from <sys/prctl.h>
+_PR_SET_PDEATHSIG = 1
+try:
+    _libc: ctypes.CDLL | None = ctypes.CDLL(None)
+except OSError:  # linked without a library to load
+    _libc = None
 
 
 @dataclass(frozen=True)
@@ -63,10 +75,17 @@ class Outcome:
         return self.ended or (f"signal {-self.status}" if self.status < 0 else f"status {self.status}")
 
 
-def run(command: Command, log: Path, line: Line, cancelled: Callable[[], bool] = lambda: False) -> Outcome:
+def run(
+    command: Command,
+    log: Path,
+    line: Line,
+    cancelled: Callable[[], bool] = lambda: False,
+    running: Callable[[int], None] = lambda leader: None,
+) -> Outcome:
     """Run it to its end; each line of its output is appended to ``log`` and given to ``line``.
 
-    It is ended with all it started in its session when its time is over, or when ``cancelled`` says so.
+    It is ended with all it started in its session when its time is over, or when ``cancelled`` says so; and by the
+    kernel when we are killed. ``running`` is told the leader of that session, and 0 when it has ended.
     """
     people.check_can_act_as(command.person)
     try:
@@ -76,10 +95,12 @@ def run(command: Command, log: Path, line: Line, cancelled: Callable[[], bool] =
         # a full disk must not keep anybody from starting the application again
         descriptor = _begun(os.memfd_create("log"), command)
     try:
-        output = _Output(descriptor, line)
+        output = Output(descriptor, line, os.fstat(descriptor).st_size)
         process = _start(command, descriptor)
         try:
+            running(process.pid)
             ended = _follow(process, output, _deadline(command.timeout), cancelled)
+            running(0)
         except BaseException:
             _end(process)
             raise
@@ -100,31 +121,40 @@ def environment(person: Person) -> dict[str, str]:
     }
 
 
+def say(log: Path, text: str) -> None:
+    """Add a line to a log; raises OSError."""
+    descriptor = durable.open_own(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, f"{text}\n".encode("utf-8", "replace"))
+    finally:
+        os.close(descriptor)
+
+
 def _begun(descriptor: int, command: Command) -> int:
     """The log with the command's line, ready for what it says."""
     try:
         # so that what runs as somebody else may open /dev/stderr
         people.give(descriptor, command.person)
-        os.write(descriptor, f"$ {command.shown}\n".encode("utf-8", "replace"))
+        os.write(descriptor, f"{COMMAND}{command.shown}\n".encode("utf-8", "replace"))
     except OSError:
         os.close(descriptor)
         raise
     return descriptor
 
 
-class _Output:
-    """The part of the log that this command writes, as lines."""
+class Output:
+    """The part of a log from ``position`` on, as lines that are given to ``line`` as they come."""
 
-    def __init__(self, descriptor: int, line: Line) -> None:
+    def __init__(self, descriptor: int, line: Line, position: int = 0) -> None:
         self.tail: deque[str] = deque(maxlen=TAIL)
         self._descriptor = descriptor
-        self._position = os.fstat(descriptor).st_size
+        self._position = position
         self._rest = b""
         self._line = line
 
-    def follow(self) -> bool:
-        """Give on what is new, at most a chunk; whether there was something."""
-        size = os.fstat(self._descriptor).st_size
+    def follow(self, end: float = float("inf")) -> bool:
+        """Give on what is new before ``end``, at most a chunk; whether there was something."""
+        size = int(min(end, os.fstat(self._descriptor).st_size))
         if size < self._position:
             # a script that opens /dev/stderr with ``>`` empties the file
             self._position = 0
@@ -133,10 +163,10 @@ class _Output:
         self._split(data)
         return bool(data)
 
-    def finish(self) -> None:
-        """The rest, up to what was there when the command ended: a daemon may go on writing."""
-        end = os.fstat(self._descriptor).st_size
-        while self.follow() and self._position < end:
+    def finish(self, end: int | None = None) -> None:
+        """The rest, up to ``end`` or what is there now: a daemon may go on writing."""
+        end = os.fstat(self._descriptor).st_size if end is None else end
+        while self.follow(end) and self._position < end:
             pass
         if self._rest:
             self._say(self._rest)
@@ -169,6 +199,7 @@ def _start(command: Command, output: int) -> subprocess.Popen[bytes]:
             start_new_session=True,
             umask=0o022,
             pass_fds=command.keep,
+            preexec_fn=partial(_end_with, os.getpid()),
             user=command.person.uid if root else None,
             group=command.person.gid if root else None,
             extra_groups=command.person.groups() if root else None,
@@ -177,7 +208,15 @@ def _start(command: Command, output: int) -> subprocess.Popen[bytes]:
         raise Failed(f"{command.argv[0]} cannot be started in {command.cwd}: {error.strerror}") from error
 
 
-def _follow(process: subprocess.Popen[bytes], output: _Output, deadline: float, cancelled: Callable[[], bool]) -> str:
+def _end_with(parent: int) -> None:
+    """In the new process: the kernel kills it when its parent dies, who may be killed without a last word."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _follow(process: subprocess.Popen[bytes], output: Output, deadline: float, cancelled: Callable[[], bool]) -> str:
     """Wait for its end; gives why we ended it, if we did."""
     ended = ""
     # asked before the output is read, so that nothing written before its end is missed

@@ -6,7 +6,8 @@ The one file that both sides read. What does not belong here: what an action doe
 
     {"part", "path", "cache": str|null, "effective_user": str|null, "buildout_user": str|null,
      "buildout_group": str|null, "release": id|null, "want": [[name, version], ...], "files": [sha256, ...],
-     "environment": key|null, "client": {"user", "machine"}, "sudo": bool, "lock_wait": seconds (optional)}
+     "environment": key|null, "client": {"user", "machine"}, "sudo": bool, "shared": [relative path] (optional),
+     "lock_wait": seconds (optional)}
 
 **The first line** that comes back is ``{"event": "ready", "facts": {...}}`` (``facts.py``), or ``failed`` with id 0.
 
@@ -18,7 +19,17 @@ takes the next request. ``{"do": "cancel"}`` while a build or a command runs end
 Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout", "retry", "interval", "text"}``)::
 
     facts        {}                             -> {"facts": {...}}: asked again
-    layout       {}                             path, releases, var, .hostout and the cache, with owners and modes
+    releases     {}                             -> {"releases": [{"name", "id", "number", "state", "live": bool,
+                 "states": {state: when it first was}, "client", "scm", "when"}], "ledger": what of it is lost|null}
+    status       {}                             -> {"live": name|null, "since", "state", "client", "scm", "changed",
+                 "missing", "strays", "put": [{"time", "file", "user"}], "unverified": bool, "eggs": [missing],
+                 "current": as in the facts, "job": as in the facts, "was": what was live last, where nothing is}
+    recorded     {}                             -> {"live": name|null, "record": {}, "files": {name of a .cfg: text}}
+    clean        {"keep": good releases}        -> {"releases": [name], "kept": [{"name", "why"}], "eggs": [name],
+                 "downloads": [name], "environments": [key], "bytes", "cache": why it was left as it is|null}
+    layout       {"commands": {"pre", "stop", "start", "post"} (optional)}
+                 path, releases, var, .hostout and the cache, with owners and modes; a buildout of somebody else's in
+                 path becomes release 0, stopped and started by these commands
     receive      {"blobs": [{"sha256", "size", "offset", "to": "dist"|"file", "name"}]}
     environment  {"key", "wheels": [filename]}  -> {"python": path of it}
     stage        {"name", "record": {"id", "part", "config", "environment", "shared": [relative path],
@@ -31,11 +42,18 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
     stop         {"commands": [line as root], "hooks": [STEP]}                      -> {"stopped": bool}
     golive       {"name", "stopped": bool, "pre": [line], "stop": [STEP], "migrate": [line], "start": [STEP],
                   "post": [line], "post_failure": "ignore"|"rollback", "health": [STEP],
-                  "health_check": {"check": URL or shell line, "timeout", "interval"}|null}
-                                                -> {"name", "state": "live"|"good", "before": name|null}
+                  "health_check": {"check": URL or shell line, "timeout", "interval"}|null,
+                  "strays": "any"|[names agreed to be left behind], "keep": int (good releases; absent: all)}
+                                                -> {"name", "state": "live"|"good", "before": name|null,
+                                                    "switch_seconds": from the lock to the rename, commands aside}
                  ``pre`` and ``stop`` also where ``stopped``: recorded, to stop and start this release later
+    rollback     {"to": null|name|number|id|"-n", "force": bool (also a bad one), and of golive's "pre", "stop",
+                  "start", "post", "post_failure", "health", "health_check"}       -> as golive
+                 a release's own recorded commands stop and start it; the lists serve where it has none
     restart      {"start": [STEP]}              what ``stop`` stopped is started again
     command      STEP with "cwd"                -> {"status": 0}
+    health       {"health_check": as in golive, a URL}  -> {}: asked once, now
+    would_clean  as clean                       -> the same, and nothing is removed: no lock, no line in the ledger
     owners       {}                             owners and modes of path and cache, all the way down
     put          {"name", "file"}               a line in the ledger: somebody put a file into that release
 
@@ -109,17 +127,34 @@ class Wire:
 
     An event that cannot be written makes the wire ``deaf``: nobody listens, the work goes on. ``patience`` is
     how many seconds a write may wait for a client that does not read (None: for ever), ``stall`` how many a client
-    may let pass without a byte of what it announced.
+    may let pass without a byte of what it announced. ``unwanted``: somebody else said that what runs is to end.
     """
 
     def __init__(self, source: int, sink: int) -> None:
         self.deaf = False
+        self.unwanted = False
         self.patience: float | None = None
         self.stall = 900.0
         self._source, self._sink = source, sink
         self._buffer = bytearray()
         self._ended = False
         self._owed = 0
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client was found to be gone; only who reads finds it."""
+        return self._ended and not self._buffer
+
+    def only_speak(self) -> None:
+        """From now on nothing is read here: another process does, which shares this wire."""
+        os.close(self._source)
+        self._ended = True
+
+    def fall_silent(self) -> None:
+        """This process has no part in it any more."""
+        os.close(self._sink)
+        self.only_speak()
+        self.deaf = True
 
     @property
     def owed(self) -> int:
@@ -155,6 +190,8 @@ class Wire:
 
     def cancelled(self) -> bool:
         """Whether the client asked, meanwhile, to end what runs; never waits."""
+        if self.unwanted:
+            return True
         while not self._ended and len(self._buffer) < CHUNK and self._readable(0):
             self._fill(0)
         line, newline, _ = bytes(self._buffer).partition(b"\n")

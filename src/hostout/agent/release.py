@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import durable
+from . import durable, tree
 from .failure import Failed, storage
 from .protocol import BROKEN, BUILT
 from .site import Site
@@ -24,7 +24,7 @@ RECORD = "release.json"
 NAME = re.compile(r"(\d{4,})-([0-9a-z]+)")
 _STATES = ("staging", "built", "live", "good", "bad")
 # what is acted upon as root where root wrote it
-_TRUSTED = ("commands", "before")
+_TRUSTED = ("commands", "before", "sudo_parts")
 
 
 @dataclass(frozen=True)
@@ -64,29 +64,42 @@ class Release:
         return [file for file in files if isinstance(file, dict)] if isinstance(files, list) else []
 
     @property
+    def below(self) -> tuple[Path, str]:
+        """``path``, and its folder relative to that."""
+        return self.folder.parent.parent, f"{self.folder.parent.name}/{self.name}"
+
+    @property
     def shared(self) -> list[str]:
         """What it links to below ``path`` besides ``var``."""
         return [str(name) for name in self.record.get("shared") or ()]
 
+    @property
+    def states(self) -> Mapping[str, float]:
+        """When it first was in which state, seconds since 1970."""
+        states = self.record.get("states")
+        known = states.items() if isinstance(states, dict) else ()
+        return {str(state): float(when) for state, when in known if isinstance(when, (int, float))}
+
     def facts(self) -> dict[str, Any]:
         """As the facts have it."""
-        return {"name": _printable(self.name), "id": self.id, "number": self.number, "state": self.state}
+        return {"name": printable(self.name), "id": self.id, "number": self.number, "state": self.state}
 
     def changed(self, **changes: Any) -> Release:
         """The same release with another record, on disk as well."""
-        record = {**self._vouched(), **changes}
+        record = {**self.vouched(), **changes}
         if "state" in changes:
-            record["states"] = {**(self.record.get("states") or {}), changes["state"]: round(time.time(), 3)}
+            record["states"] = {changes["state"]: round(time.time(), 3), **self.states}
         if changes.get("state") == BUILT:
             # the word vouches for all that buildout wrote here and in the cache
             os.sync()
         try:
-            durable.write_json(self.folder / RECORD, record)
+            with tree.opened(*self.below) as folder:
+                durable.write_in(folder, RECORD, durable.as_json(record))
         except OSError as error:
             raise storage(error, self.folder / RECORD) from error
         return Release(self.folder, record, os.geteuid())
 
-    def _vouched(self) -> dict[str, Any]:
+    def vouched(self) -> dict[str, Any]:
         """The record as root may sign it: commands that somebody else wrote into it are not among it."""
         signed = os.geteuid() != 0 or self.author == 0
         return {name: value for name, value in self.record.items() if signed or name not in _TRUSTED}
@@ -125,21 +138,27 @@ def live(site: Site) -> Release | None:
 
 def live_name(site: Site) -> str | None:
     """Its name; only a link that we made counts."""
+    name = named_by_current(site)
+    return name if name and site.release(name).is_dir() else None
+
+
+def named_by_current(site: Site) -> str | None:
+    """The name that our link says, whether there is such a release or not."""
     try:
         target = str(site.current.readlink())
     except OSError:
         return None
     folder, _, name = target.rpartition("/")
-    return name if folder == "releases" and site.release(name).is_dir() else None
+    return name if folder == "releases" and name else None
 
 
-def unchanged(site: Site) -> bool:
-    """Whether the live release's files are what they were when it was made."""
-    release = live(site)
-    if release is None or release.state == BROKEN:
-        return False
-    out = [{"name": name, "target": way_out(name)} for name in ("var", *release.shared)]
-    return all(_intact(release, file) for file in (*release.files, *out))
+def current(site: Site) -> str:
+    """What ``current`` is: absent, link (ours, to a release), dangling (to one that is gone), foreign."""
+    if not os.path.lexists(site.current):
+        return "absent"
+    if live_name(site):
+        return "link"
+    return "dangling" if named_by_current(site) else "foreign"
 
 
 def way_out(name: str) -> str:
@@ -165,12 +184,6 @@ def holds(path: Path, digest: str) -> bool:
         return False
 
 
-def _intact(release: Release, file: Mapping[str, Any]) -> bool:
-    path = release.folder / str(file.get("name"))
-    if file.get("target"):
-        return path.is_symlink() and str(path.readlink()) == file["target"]
-    return holds(path, str(file.get("sha256")))
-
-
-def _printable(name: str) -> str:
-    return name.encode("utf-8", "replace").decode()
+def printable(name: str) -> str:
+    """A file's name as it can be shown: no control characters, nothing that is not text."""
+    return "".join(each if each.isprintable() else "?" for each in name)

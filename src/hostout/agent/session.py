@@ -5,27 +5,41 @@ What does not belong here: doing anything with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from . import people
+from . import people, process
 from .failure import Failed
-from .lock import Lock
+from .guardian import Guardian
+from .lock import Lock, Words
 from .people import Person
-from .protocol import NOTE, WARNING, Wire
+from .protocol import NOTE, WARNING, Hangup, Wire
 from .site import Site
 
 
 @dataclass
 class Session:
-    """One client's visit. ``stopped``: the live release was stopped, and nothing has been started since."""
+    """One client's visit.
+
+    ``stopped``: the live release was stopped, and nothing has been started since. ``entered`` is called when the lock
+    was taken, with what somebody who died left.
+    ``sharing``: the cache is kept from being cleaned. ``guardian`` starts again what was stopped, ``job`` is the
+    process of one that runs; ``log`` also gets what is said here. ``dry``: nothing is removed, only looked at.
+    """
 
     question: Mapping[str, Any]
     wire: Wire
     site: Site
     lock: Lock
+    entered: Callable[[Session, Words], None] = lambda session, left: None
     stopped: bool = False
+    sharing: bool = False
+    guardian: Guardian | None = None
+    job: int | None = None
+    log: Path | None = None
+    dry: bool = False
 
     @property
     def effective(self) -> Person:
@@ -44,16 +58,44 @@ class Session:
 
     def note(self, text: str) -> None:
         """Say something."""
-        self.wire.event(NOTE, text=text)
+        self._say(NOTE, text, text)
 
     def warn(self, text: str) -> None:
         """Say that something is not as it should be, and go on."""
-        self.wire.event(WARNING, text=text)
+        self._say(WARNING, text, f"warning: {text}")
 
     def take_lock(self, what: str) -> None:
-        """Be the only one from here on; raises Failed with who else is."""
+        """Be the only one from here on; raises Failed with who else is, Hangup when the client has gone meanwhile."""
+        if self.lock.held:
+            return
         client = self.question.get("client") or {}
-        self.lock.acquire({"user": client.get("user", "?"), "machine": client.get("machine", "?"), "what": what})
+        holder = {"user": client.get("user", "?"), "machine": client.get("machine", "?"), "what": what}
+        left = self.lock.acquire(holder, self._unwanted)
+        try:
+            self.entered(self, left)
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def _unwanted(self) -> bool:
+        if self.wire.owed:
+            # what comes next is no request
+            return False
+        if self.wire.cancelled():
+            return True
+        if self.wire.gone:
+            raise Hangup
+        return False
+
+    def _say(self, kind: str, text: str, written: str) -> None:
+        self.wire.event(kind, text=text)
+        if self.log is None:
+            return
+        try:
+            process.say(self.log, f"{process.OURS}{written}")
+        except OSError:
+            # the disk is full or a hostile hand was here: the client has heard it
+            return
 
     def _somebody(self, found: Person | None) -> Person:
         if found is None:

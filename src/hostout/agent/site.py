@@ -76,6 +76,16 @@ class Site:
         """Virtual environments with zc.buildout, by key."""
         return self.cache / "buildout"
 
+    @property
+    def egg_folders(self) -> Path:
+        """What buildout makes in ``eggs`` (``eggs-directory-version = v5``): an egg folder each."""
+        return self.eggs / "v5"
+
+    @property
+    def cached(self) -> dict[str, Path]:
+        """Folders whose entries releases refer to by name."""
+        return {"eggs": self.egg_folders, "downloads": self.dist, "environments": self.environments}
+
     def release(self, name: str) -> Path:
         """The folder of that release."""
         return self.releases / name

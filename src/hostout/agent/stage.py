@@ -9,7 +9,7 @@ import hashlib
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,7 +22,12 @@ from .session import Session
 from .store import Index
 
 _NOT_FROM_A_BUNDLE = ("var", RECORD, "bin/buildout")
-_CONTENT = ("id", "part", "config", "requirements", "environment", "files", "dists", "shared", "scm")
+# ours, and what every release has of its own
+_NOT_SHARED = ("var", "releases", "current", ".hostout", "bin", "parts", "develop-eggs", ".installed.cfg", RECORD)
+_CONTENT = (
+    *("id", "part", "config", "requirements", "environment", "environment_dists", "files", "dists", "shared", "scm"),
+    *("options", "live_parts", "sudo_parts"),
+)
 _KEY = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*")
 
 
@@ -33,8 +38,8 @@ def stage(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     before = _place(existing, name, record)
     _check_files(record.get("files", ()), record.get("shared", ()))
     _check_store(session, record)
-    for shared in record.get("shared", ()):
-        layout.shared(session, shared)
+    layout.share(session, record.get("shared", ()))
+    record["shared"] = _outermost(record.get("shared", ()))
     work = session.site.releases / f".{name}.{secrets.token_hex(4)}"
     try:
         _make(session, work, record, args.get("written", {}), existing)
@@ -51,8 +56,17 @@ def _record(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     """What is recorded of the new release: as sent, or the content of the release ``again`` once more."""
     if "again" not in args:
         return dict(args["record"])
-    record = release.find(session.site, str(args["again"])).record
+    again = release.find(session.site, str(args["again"]))
+    record = again.vouched()
+    if record.get("adopted"):
+        raise Failed(f"release {again.name} was not made by hostout: it cannot be built again, deploy instead")
     return {name: record[name] for name in _CONTENT if name in record} | {"client": args.get("client")}
+
+
+def _outermost(names: Iterable[str]) -> list[str]:
+    """Without those that lie in another one: that one is the link."""
+    every = dict.fromkeys(names)
+    return [name for name in every if not _above(name) & set(every)]
 
 
 def _place(existing: Sequence[Release], name: str, record: Mapping[str, Any]) -> Release | None:
@@ -68,30 +82,59 @@ def _place(existing: Sequence[Release], name: str, record: Mapping[str, Any]) ->
     return same
 
 
-def _check_files(files: Iterable[Mapping[str, Any]], shared: Iterable[str]) -> None:
+def _check_files(files: Iterable[Mapping[str, Any]], shared: Sequence[str]) -> None:
     """Raise Failed where a file or link would lie, or lead, anywhere but in the release."""
     files = list(files)
-    links = {str(file["name"]) for file in files if file.get("target")} | set(_NOT_FROM_A_BUNDLE) | set(shared)
     for name in shared:
-        if durable.outside(name) or name.split("/")[0] in ("var", "releases", "current"):
+        if durable.outside(name) or name.split("/")[0] in _NOT_SHARED:
             raise Failed(f"cannot be shared by releases: {name}")
-    for file in files:
-        name, target = str(file["name"]), str(file.get("target") or "")
-        above = {str(parent) for parent in PurePosixPath(name).parents}
-        taken = links - {name} if target else links
-        if durable.outside(name) or taken & (above | {name}) or name in _NOT_FROM_A_BUNDLE:
+    targets = {str(file["name"]): str(file.get("target") or "") for file in files}
+    links = {name for name, target in targets.items() if target} | set(_NOT_FROM_A_BUNDLE)
+    for name in targets:
+        above = _above(name)
+        if durable.outside(name) or name in _NOT_FROM_A_BUNDLE or links & above:
             raise Failed(f"cannot be part of a release: {name}")
-        if target and _leads_out(name, target):
-            raise Failed(f"the link {name} leads out of the release: {target}")
+        if both := {name, *above} & set(shared):
+            raise Failed(f"{name} is part of the release, and {min(both)} is shared: it can be only one of them")
+    _check_room_for_links(targets, shared)
+    for name, target in targets.items():
+        if target and (why := _astray(name, targets, {"var", *shared})):
+            raise Failed(f"the link {name} {why}: {target}")
 
 
-def _leads_out(name: str, target: str) -> bool:
-    depth = name.count("/")
-    for part in target.split("/"):
-        depth += {"..": -1, ".": 0, "": 0}.get(part, 1)
-        if depth < 0:
-            return True
-    return target.startswith("/")
+def _above(name: str) -> set[str]:
+    return {str(parent) for parent in PurePosixPath(name).parents} - {"."}
+
+
+def _check_room_for_links(targets: Mapping[str, str], shared: Iterable[str]) -> None:
+    """Raise Failed where the bundle has a file or a link in the place of a folder that we make something in."""
+    for name in (*_NOT_FROM_A_BUNDLE, *shared):
+        if taken := _above(name) & set(targets):
+            raise Failed(f"cannot be part of a release: {min(taken)}, for {name} has to be in it")
+
+
+def _astray(name: str, targets: Mapping[str, str], out: Container[str]) -> str:
+    """Why a link does not lead to a place in the release, followed as the kernel does, through links of the bundle.
+
+    What is behind a name in ``out`` (data) is the host's own; nothing leads back from there.
+    """
+    at: list[str] = []
+    rest, left = name.split("/"), 40
+    while rest:
+        part = rest.pop(0)
+        if part == ".." and not at:
+            return "leads out of the release"
+        at = at[:-1] if part == ".." else [*at, part] if part not in ("", ".") else at
+        here = "/".join(at)
+        if here in out:
+            return "leads out of the release" if ".." in rest else ""
+        if target := targets.get(here):
+            at, rest, left = at[:-1], [*target.split("/"), *rest], left - 1
+            if target.startswith("/"):
+                return "leads out of the release"
+        if not left:
+            return "leads in a circle"
+    return ""
 
 
 def _check_store(session: Session, record: Mapping[str, Any]) -> None:

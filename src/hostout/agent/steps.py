@@ -128,7 +128,8 @@ class Runner:
         wire = self.session.wire
         wire.event(kind, text=command.shown)
         cancelled = wire.cancelled if self.cancellable else lambda: False
-        return run(command, self.log, lambda text: wire.event(OUT, text=text), cancelled)
+        running = self.session.lock.running
+        return run(command, self.log, lambda text: wire.event(OUT, text=text), cancelled, running)
 
     def _person(self, user: str) -> Person:
         """Root where there is a way to it, else who the agent is."""

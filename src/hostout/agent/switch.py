@@ -6,21 +6,46 @@ What does not belong here: what runs before and after (``golive.py``).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from . import durable, people
 from .failure import Failed, storage
-from .release import RECORD, Release, live_name
+from .protocol import GOOD, LIVE
+from .release import NAME, RECORD, Release, everything, live_name
 from .release import live as release_live
 from .session import Session
 from .site import Site
 
 
+def current(site: Site) -> str:
+    """What ``current`` is: absent, link (to a release), dangling (its release is gone), foreign (not made by us)."""
+    if live_name(site) is not None:
+        return "link"
+    if not os.path.lexists(site.current):
+        return "absent"
+    return "dangling" if named(site) else "foreign"
+
+
 def check(site: Site) -> None:
     """Raise Failed where ``current`` is not ours to move."""
-    if os.path.lexists(site.current) and live_name(site) is None and not _dangling(site):
-        raise Failed(f"{site.current} is not a link to a release: it was not made by hostout")
+    if current(site) == "foreign":
+        raise Failed(f"{site.current} is not a link to a release: it was not made by hostout; move it away first")
+
+
+def lost(site: Site) -> str:
+    """What to say where nothing is live though something was: which release, by what the records say; else nothing."""
+    was = was_live(site)
+    if was is None or live_name(site) is not None:
+        return ""
+    found = f"{site.current} names {named(site)}, which is not there" if named(site) else f"{site.current} is missing"
+    return f"{found}: nothing is live; the last that was live is {was.name}"
+
+
+def was_live(site: Site) -> Release | None:
+    """The release that was switched to last of those that nobody took back."""
+    seen = [one for one in everything(site) if one.state in (LIVE, GOOD)]
+    return max(seen, key=lambda one: (_since(one), one.number), default=None)
 
 
 def to(session: Session, release: Release) -> None:
@@ -45,15 +70,27 @@ def off(site: Site) -> None:
         raise storage(error, site.current) from error
 
 
-def linked(site: Site) -> bool:
-    """Whether everything of the live release can be reached through ``path``."""
+def linked(site: Site, made: Collection[str] | None = None) -> bool:
+    """Whether everything of the live release, or what is ``made`` of that, can be reached through ``path``."""
     live = release_live(site)
-    return live is not None and all(os.path.lexists(site.path / name) for name in _visible(live))
+    if live is None:
+        return False
+    return all(os.path.lexists(site.path / name) for name in _visible(live) if made is None or name in made)
 
 
-def _dangling(site: Site) -> bool:
-    """A link of ours whose release somebody removed."""
-    return site.current.is_symlink() and str(site.current.readlink()).startswith("releases/")
+def named(site: Site) -> str:
+    """What a link of ours says, also where that release is gone; nothing where it is not ours."""
+    try:
+        folder, _, name = str(site.current.readlink()).partition("/")
+    except OSError:
+        return ""
+    return name if folder == "releases" and NAME.fullmatch(name) else ""
+
+
+def _since(release: Release) -> float:
+    """When it went live last."""
+    since = release.record.get("since")
+    return float(since) if isinstance(since, (int, float)) else 0.0
 
 
 def _link(session: Session, release: Release) -> None:
@@ -66,16 +103,22 @@ def _link(session: Session, release: Release) -> None:
 
 
 def _visible(release: Release) -> Iterator[str]:
-    """What of a release ``path`` shows; never what ``path`` itself has."""
+    """What of a release ``path`` shows; never what ``path`` itself has.
+
+    Of dot files, which are for the next buildout in that very folder, only those of an adopted one: it was ``path``.
+    """
     hidden = {RECORD, "var", "releases", "current", *durable.top(release.shared)}
+    adopted = release.record.get("entries") or ()
     for entry in sorted(release.folder.iterdir()):
-        if entry.name not in hidden and not entry.name.startswith("."):
+        if entry.name not in hidden and (entry.name in adopted or not entry.name.startswith(".")):
             yield entry.name
 
 
 def _drop_stale(site: Site) -> None:
+    live = release_live(site)
+    shown = set(_visible(live)) if live else set()
     for path in list(site.path.iterdir()):
-        if _ours(path) and not os.path.lexists(site.current / path.name):
+        if _ours(path) and path.name not in shown:
             path.unlink()
 
 

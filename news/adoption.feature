@@ -1,0 +1,1 @@
+A buildout that an older hostout or a person made in `path` is no obstacle: the first deployment adopts it as release `0000-adopted`, nothing of it changed or stopped, its data left where it is, and `rollback` goes back to it.

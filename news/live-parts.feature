@@ -1,0 +1,1 @@
+The options `live-parts` and `sudo-parts` work: parts with effects outside of the buildout (a crontab, an init script) are built after the switch, in `path`, updated by the next release and taken back with their own.

@@ -1,0 +1,1 @@
+New commands: `releases`, `status`, `diff`, `log` and `check` tell what a host has, what the next deployment would change, what happened, and whether all is well; `rollback` goes back to an earlier release without uploading or building anything; `clean` removes what nobody needs.

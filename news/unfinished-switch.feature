@@ -1,0 +1,1 @@
+A switch that is cut short (a process killed, a power failure) is taken back by the host, or by the next command that changes anything there: the release before is live and runs again, and a line says so.

@@ -1,0 +1,73 @@
+"""What can be asked of the agent: the table of its actions.
+
+What does not belong here: what they do; but for the smallest.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import (
+    build,
+    clean,
+    environment,
+    facts,
+    golive,
+    health,
+    job,
+    layout,
+    report,
+    rollback,
+    scope,
+    stage,
+    steps,
+    store,
+    watch,
+)
+from .perform import Action
+from .session import Session
+
+
+def _command(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The action ``command``: one step, in ``cwd`` or ``path``."""
+    site = session.site
+    scope.leave_login_session("hostout-command")
+    cwd = site.path / str(args.get("cwd") or "")
+    with tempfile.TemporaryDirectory() as scratch:
+        log = site.log("commands") if site.jobs.is_dir() else Path(scratch, "log")
+        runner = steps.Runner(session, log, cwd if cwd.is_dir() else Path("/"), cancellable=True)
+        runner.one(steps.Step.of(args), "command")
+    return {"status": 0}
+
+
+def _put(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The action ``put``: nothing but its line in the ledger."""
+    return {}
+
+
+ACTIONS = {
+    "facts": Action(facts.facts, locks=False, changes=False),
+    "layout": Action(layout.layout, locks=False),
+    "receive": Action(store.receive),
+    "environment": Action(environment.make),
+    "stage": Action(stage.stage),
+    "build": Action(build.build, job=True),
+    "stop": Action(watch.stop),
+    "golive": Action(golive.golive, final=True),
+    "restart": watch.RESTART,
+    "command": Action(_command, locks=False, changes=False),
+    "owners": Action(layout.owners),
+    "put": Action(_put),
+    "rollback": Action(rollback.rollback, final=True),
+    "follow": Action(job.follow, locks=False, changes=False),
+    "log": Action(job.log, locks=False, changes=False),
+    "releases": Action(report.releases, locks=False, changes=False),
+    "status": Action(report.status, locks=False, changes=False),
+    "recorded": Action(report.recorded, locks=False, changes=False),
+    "clean": Action(clean.clean),
+    "would_clean": Action(clean.would, locks=False, changes=False),
+    "health": Action(health.now, locks=False, changes=False),
+}

@@ -1,0 +1,61 @@
+"""Cleaning the cache: eggs, downloads and environments that no release of any buildout that shares it refers to.
+
+Never what is younger than a day, what was there before us, or while anybody builds. What does not belong here: who
+shares it (``sharing.py``), who refers to what (``references.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import nullcontext
+from typing import Any
+
+from . import references, removal, sharing, usage
+from .failure import Failed, storage
+from .references import References
+from .session import Session
+
+
+def clean(session: Session, removed: Collection[str]) -> dict[str, Any]:
+    """What was removed by kind, the ``bytes`` that were freed, and why ``cache`` was left alone (None: it was not).
+
+    ``removed`` are releases of our own that are gone, or would be.
+    """
+    done: dict[str, Any] = {"eggs": [], "downloads": [], "environments": [], "bytes": 0, "cache": None}
+    try:
+        with nullcontext() if session.dry else sharing.alone(session.site, session.lock.descriptors):
+            _clean(session, removed, done)
+    except Failed as failure:
+        done["cache"] = failure.message
+    except OSError as error:
+        done["cache"] = storage(error, session.site.cache).message
+    return done
+
+
+def _clean(session: Session, removed: Collection[str], done: dict[str, Any]) -> None:
+    site = session.site
+    wanted, before = _referred(session, removed), sharing.before(site)
+    wanted.eggs |= usage.by_processes(site.egg_folders)
+    for kind, folder in site.cached.items():
+        place = removal.in_cache(session, folder)
+        done["bytes"] += place.finish()
+        old = [name for name in place.names() if place.is_old(name) and f"{place.below}/{name}" not in before]
+        unneeded = [name for name in old if name not in getattr(wanted, kind)]
+        done["bytes"] += sum(map(place.remove, unneeded))
+        done[kind] += [name for name in unneeded if not name.startswith(".")]
+    partial = removal.in_cache(session, site.downloads / ".partial")
+    done["bytes"] += sum(partial.discard(name) for name in partial.names() if partial.is_old(name))
+
+
+def _referred(session: Session, removed: Collection[str]) -> References:
+    """By every buildout that shares the cache; raises Failed where one of them cannot be read."""
+    found = References()
+    for path in sharing.paths(session.site):
+        try:
+            found.add(references.of_path(path, removed if path == session.site.path else ()))
+        except OSError as error:
+            raise Failed(
+                f"{path} shares {session.site.cache} and cannot be read ({storage(error, path).message}); "
+                f"if it is gone for good, remove {sharing.registration(session.site, path)}"
+            ) from error
+    return found
