@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -113,6 +114,13 @@ class Site:
     def reached(self, where: str) -> Callable[[], bool]:
         return (self.points / f"{where}.reached").exists
 
+    def wait(self, until: Callable[[], bool], said: Callable[[], str] = str) -> None:
+        """Until that is so; ``said`` is shown where it never is."""
+        end = time.monotonic() + WAIT
+        while not until():
+            assert time.monotonic() < end, said()
+            time.sleep(0.05)
+
     def clear(self) -> None:
         """No pause and no fault is left from before."""
         self.host.clear_faults()
@@ -145,7 +153,7 @@ class Site:
 
 
 PLACES = ("*", "*/releases", "*/releases/*", "*/.hostout", "*/buildout", "*/downloads", "*/downloads/dist")
-KEPT = (".hostout", ".installed.cfg", ".partial")
+KEPT = (".hostout", ".installed.cfg", ".manifest.json", ".partial")
 
 
 def free_port() -> int:

@@ -6,6 +6,7 @@ What does not belong here: machines (``machines.py``) and buildouts (``buildouts
 from __future__ import annotations
 
 import os
+import random
 import signal
 import threading
 from collections.abc import Generator
@@ -14,10 +15,12 @@ from types import FrameType
 
 import pytest
 
+from faults import table
+
 HERE = Path(__file__).parent
 pytest_plugins = [name for name in ("machines", "buildouts") if (HERE / f"{name}.py").exists()]
 
-SLOWER = ("buildout", "machine")
+SLOWER = ("buildout", "machine", "faults")
 """The marks of slow tests, in the order in which they run after the others."""
 
 NOT_OURS = ("SSH_AUTH_SOCK", "SSH_ASKPASS", "BUILDOUT_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "GIT_DIR")
@@ -33,11 +36,55 @@ for _config in (Path("~/.config/pip/pip.conf"), Path("~/.pip/pip.conf")):
         PIP["PIP_CONFIG_FILE"] = str(_config.expanduser())
 
 
+SEED = "HOSTOUT_SEED"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", default="", help=f"chooses the moments at which faults strike (or ${SEED})")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"moments of faults: --seed={chosen_seed(config)}"
+
+
+def chosen_seed(config: pytest.Config) -> str:
+    """The seed of this run, the same in all its processes."""
+    return os.environ.setdefault(SEED, config.getoption("--seed") or str(random.SystemRandom().randrange(10_000)))
+
+
+@pytest.fixture(scope="session")
+def seed(pytestconfig: pytest.Config) -> str:
+    """From which every random choice of a test follows."""
+    return CHOSEN[0]
+
+
+CHOSEN: list[str] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The table of faults, where some were tried."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    found = [each for report in reports for each in properties(report)]
+    rows = [table.Row.of(text) for name, text in found if name == table.ROW]
+    lines = [text for name, text in found if name == table.LINE]
+    if rows or lines:
+        terminalreporter.section(f"faults, seed {CHOSEN[0]}")
+        terminalreporter.write_line("\n".join([*table.printed(rows), "", *sorted(lines)]))
+
+
+def properties(report: object) -> list[tuple[str, str]]:
+    """What a test measured; its last report has all of it."""
+    if not isinstance(report, pytest.TestReport) or report.when != "teardown":
+        return []
+    return [(name, str(value)) for name, value in report.user_properties]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """``timeout`` and CI end us with SIGTERM: what fixtures started is ended then as it is after Ctrl-C.
 
     A shell lets what it starts in the background ignore Ctrl-C: tests that press it would wait for ever.
     """
+    CHOSEN.append(chosen_seed(config))
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, interrupted)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -48,7 +95,7 @@ def interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A mistake shows in the first seconds: quick tests, then those with a buildout, then those with machines."""
+    """A mistake shows in the first seconds: quick tests, then those with a buildout, with machines, with faults."""
     for item in items:
         if HERE not in item.path.parents:  # the example's own tests know nothing of our marks
             item.add_marker(pytest.mark.buildout)

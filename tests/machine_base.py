@@ -28,6 +28,11 @@ SSHD = "PermitRootLogin yes\nPasswordAuthentication yes\nMaxStartups 1000\nMaxSe
 OFFLINE = "srv/packages"
 """Where a cold machine finds the packages of its Python: it has no network, but ``apt-get install`` works."""
 
+SESSIONS = ("libpam-systemd", "dbus-user-session")
+STRICT = "[Login]\nKillUserProcesses=yes\nKillExcludeUsers=nobody\n"
+IMPATIENT = "[Manager]\nDefaultTimeoutStopSec=5s\n"
+"""A host that keeps track of who is logged in, and ends what a user leaves running (root too, as it is not named)."""
+
 MINUTES = 60.0
 ENVIRONMENT = dict(os.environ)
 """As it was when the tests began: each test has a home of its own later."""
@@ -53,22 +58,33 @@ def cache() -> Path:
     return Path(caches, "hostout-machines")
 
 
-def base(suite: str = "bookworm", *, python: bool = True) -> Base:
+def base(suite: str = "bookworm", *, python: bool = True, logind: bool = False) -> Base:
     """The system of a Debian suite, made if it is not there yet; without ``python`` a host that never saw one.
 
-    Raises Unavailable where it cannot be made.
+    ``logind``: one that ends what users leave running. Raises Unavailable where it cannot be made.
     """
     folder = cache() / f"{suite}-{key(suite)}"
+    system = folder / "base"
     with locked(cache() / f"{suite}.lock"):
-        made(folder / "base", lambda new: debootstrap(suite, new))
+        made(system, lambda new: debootstrap(suite, new))
         if not python:
-            made(folder / "cold", lambda new: cool(folder / "base", new))
-    return Base((folder / "base",) if python else (folder / "cold", folder / "base"))
+            made(folder / "cold", lambda new: layer(system, new, lambda root: offer(root, purged(root))))
+            return Base((folder / "cold", system))
+        if logind:
+            # named by what went in: not every base has to be made anew when that changes
+            extra = folder / f"logind-{digest([SESSIONS, STRICT, IMPATIENT])}"
+            made(extra, lambda new: layer(system, new, keep_sessions))
+            return Base((extra, system))
+    return Base((system,))
 
 
 def key(suite: str) -> str:
     """Names what goes into a base."""
     what = [FORMAT, suite, platform.machine(), PACKAGES, UNATTENDED, SSHD, ENVIRONMENT.get("HOSTOUT_MACHINES_MIRROR")]
+    return digest(what)
+
+
+def digest(what: object) -> str:
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
 
 
@@ -118,19 +134,34 @@ def debootstrap(suite: str, folder: Path) -> None:
         host_key.unlink()
 
 
-def cool(below: Path, folder: Path) -> None:
-    """A layer over a base that takes Python away and leaves its packages to be installed from a folder."""
-    root, work = folder.with_name(".cold.root"), folder.with_name(".cold.work")
+def layer(below: Path, folder: Path, change: Callable[[Path], object]) -> None:
+    """A layer over a base: what ``change`` makes of it."""
+    root, work = folder.with_name(f"{folder.name}.root"), folder.with_name(f"{folder.name}.work")
     for each in (root, work):
         each.mkdir(exist_ok=True)
     options = f"lowerdir={below},upperdir={folder},workdir={work}"
     checked(["mount", "-t", "overlay", "overlay", "-o", options, str(root)])
     try:
-        offer(root, purged(root))
+        change(root)
     finally:
         checked(["umount", str(root)])
         root.rmdir()
         shutil.rmtree(work)
+
+
+def keep_sessions(root: Path) -> None:
+    """Installs what logind needs to know its users, from where the base came from."""
+    resolver = root / "etc/resolv.conf"
+    shutil.copy("/etc/resolv.conf", resolver)
+    checked(["chroot", str(root), "apt-get", "-qq", "update"])
+    checked(["chroot", str(root), "apt-get", "-qq", "install", "--no-install-recommends", "-y", *SESSIONS])
+    resolver.write_text("")
+    shutil.rmtree(root / "var/lib/apt/lists")
+    (root / "var/lib/apt/lists/partial").mkdir(parents=True)
+    for name, text in (("logind", STRICT), ("system", IMPATIENT)):
+        folder = root / f"etc/systemd/{name}.conf.d"
+        folder.mkdir(parents=True)
+        (folder / "hostout.conf").write_text(text)
 
 
 def purged(root: Path) -> list[str]:

@@ -293,13 +293,16 @@ class Testbed:
         bridge = f"hb{os.getpid()}"
         return cls(folder, bridge, lay(bridge))
 
-    def machine(self, name: str, *, python: bool = True, suite: str = "bookworm") -> Machine:
+    def machine(
+        self, name: str, *, python: bool = True, suite: str = "bookworm", logind: bool = False
+    ) -> Machine:
         """The machine of that name, running; a new one is fresh, one that is there already is as it was left.
 
-        Without ``python`` it is a cold host, which can install Python from a folder with ``apt-get``.
+        Without ``python`` it is a cold host, which can install Python from a folder with ``apt-get``; with ``logind``
+        one that ends what a user leaves running.
         """
         if name not in self.machines:
-            self.machines[name] = self._new(name, machine_base.base(suite, python=python))
+            self.machines[name] = self._new(name, machine_base.base(suite, python=python, logind=logind))
             self.machines[name].reset()
         self.machines[name].wait()
         return self.machines[name]
@@ -492,10 +495,16 @@ def cold_machine(testbed: Testbed) -> Iterator[Machine]:
     yield from fresh(testbed, "cold1", python=False)
 
 
-def fresh(testbed: Testbed, name: str, *, python: bool = True) -> Iterator[Machine]:
+@pytest.fixture
+def logind_machine(testbed: Testbed) -> Iterator[Machine]:
+    """A fresh machine with Python whose logind ends what a user leaves running (``KillUserProcesses=yes``)."""
+    yield from fresh(testbed, "login1", logind=True)
+
+
+def fresh(testbed: Testbed, name: str, *, python: bool = True, logind: bool = False) -> Iterator[Machine]:
     """Lends a machine; it is reset when it is given back, and boots while others go on."""
     try:
-        lent = testbed.machine(name, python=python)
+        lent = testbed.machine(name, python=python, logind=logind)
     except Unavailable as problem:
         refuse(problem)
     try:

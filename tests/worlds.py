@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from hostout.commands.host import HostoutHost, Services
 from hostout.commands.registry import Registry
-from hostout.model import Event, Host, LocalBuildout, RunOptions
+from hostout.model import Event, Extent, Host, LocalBuildout, RunOptions
 
 
 class World:
@@ -18,7 +18,7 @@ class World:
     def __init__(self, folder: Path, *fabfiles: str, run_options: RunOptions | None = None, **fields: Any) -> None:
         self.folder = folder
         self.events: list[Event] = []
-        self.prepared: list[bool] = []
+        self.prepared: list[Extent] = []
         self.answers: list[str] = []
         paths = [self._write(number, text) for number, text in enumerate(fabfiles)]
         part = Host(**{"name": "host1", "address": "10.0.0.1", "path": "/srv/host1", **fields})
@@ -35,7 +35,7 @@ class World:
         local = LocalBuildout(here, here, here, here, here, here, None, "python", "3.11")
         return Services(
             local=local, options=options, emit=self.events.append, connect=unreachable, login=lambda host: ("joe", 22),
-            deploy=unreachable, prepare=lambda host, packages: self.prepared.append(packages),
+            deploy=unreachable, prepare=lambda host, extent: self.prepared.append(extent),
             ask=lambda question: self.answers.pop(0), others=self._others,
         )  # fmt: skip
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from hostout import packaging
 from hostout.commands.host import HostoutHost
-from hostout.deploy.engine import Deployment, Surroundings
+from hostout.deploy.engine import Deployment
 from hostout.deploy.plan import Client, Contents, Hooks
+from hostout.deploy.surroundings import Surroundings
 from hostout.model import Emit, Facts, Host, LocalBuildout, Release, RunOptions
 from hostout.packaging import wheels
 

@@ -146,7 +146,6 @@ class _Part:
             include=tuple(self._inside(entry) for entry in self.files("include")),
             fabfiles=tuple(entry.text for entry in self.files("fabfiles")),
             identity_file=self._identity_file(),
-            shared=tuple(name for name in known["shared"] if name.split("/")[0] != "var"),
         )
         origins = {name: self._origin(name) for name in self._set}
         return Host(
@@ -279,10 +278,8 @@ class _Part:
         for name, user in (("effective-user", host.effective_user), ("buildout-user", host.buildout_user)):
             if host.no_sudo and host.user and user not in (None, host.user):
                 yield self._problem(name, f"cannot be {user!r} with no-sudo, as {host.user!r} logs in")
-        for name, parts in (("live-parts", host.live_parts), ("sudo-parts", host.sudo_parts)):
-            if parts:
-                # without this line such a part would quietly not be built at all
-                yield self._problem(name, "parts with effects outside of the buildout cannot be built yet")
+        if host.no_sudo and host.sudo_parts and host.user != "root":
+            yield self._problem("sudo-parts", "are built as root, and no-sudo says that nobody becomes root")
 
 
 def replaced(text: str, directory: str, path: str) -> str:

@@ -70,6 +70,14 @@ class RemoteError(HostoutError):
         self.log = log
 
 
+class NotReady(RemoteError):
+    """A host cannot take a deployment as it stands, nothing was changed; ``problems`` has all of it, a line each."""
+
+    def __init__(self, problems: Iterable[str], *, host: str | None = None, tail: Iterable[str] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems), host=host, tail=tail)
+
+
 class Aborted(HostoutError):
     """A plugin, a fabfile or the user said no."""
 

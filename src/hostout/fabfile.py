@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import posixpath
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hostout.commands.chain import announcement, current
-from hostout.commands.marks import alias, deploys
-from hostout.errors import ConfigurationError
+from hostout.commands.marks import alias, deploys, looks
+from hostout.errors import ConfigurationError, RemoteError
 from hostout.model import Event
 from hostout.remote.quoting import in_folder, sh
+
+if TYPE_CHECKING:
+    from hostout.deploy.inspection import Inspection
 
 PHASES = ("predeploy", "uploadeggs", "uploadbuildout", "buildout", "postdeploy")
 
@@ -46,7 +50,7 @@ def get(remote: str, local: str = "") -> None:
     host.connection.get(posixpath.join(host.path, remote), local or _same_place(remote))
 
 
-@deploys(packages=True, announce=False)
+@deploys(packages=True, switches=True, announce=False)
 def deploy() -> None:
     """Deploy the buildout to the host: predeploy, uploadeggs, uploadbuildout, buildout, postdeploy"""
     host = current()
@@ -85,7 +89,7 @@ def buildout(*arguments: str) -> None:
     current().deployment.buildout(arguments)
 
 
-@deploys()
+@deploys(switches=True)
 def postdeploy() -> None:
     """Make the newest built release live"""
     current().deployment.postdeploy()
@@ -101,6 +105,62 @@ def resetpermissions() -> None:
 def bootstrap() -> None:
     """Install Python and the users that a deployment needs"""
     current().deployment.bootstrap()
+
+
+@looks
+def releases() -> None:
+    """List the releases on the host: when, by whom, which commit, and which one is live"""
+    _inspection().releases()
+
+
+@deploys()
+def rollback(release: str = "") -> None:
+    """Make an earlier release live again: the last good one, or a name, number, id or -n"""
+    host = current()
+    deployment = host.deployment
+    before = deployment.live
+    if not deployment.facts["releases"]:
+        raise RemoteError(f"nothing to go back to: nothing has been deployed to {host.path}", host=host.name)
+    name = deployment.rollback(release, deployment.around.options.force)
+    if name and name != before:
+        host.emit(Event("hostout", f"release {name} is live again"))
+
+
+@looks
+def status() -> None:
+    """Say what is live, and which files on the host are not what was deployed"""
+    _inspection().status()
+
+
+@looks
+def diff() -> None:
+    """Show what the next deployment would change"""
+    _inspection().diff()
+
+
+@looks
+def log(release: str = "") -> None:
+    """Show the log of a release's build: a name, number or id, else the newest"""
+    _inspection().log(release)
+
+
+@looks
+def clean() -> None:
+    """Remove the releases, eggs and downloads that nobody needs any more"""
+    _inspection().clean()
+
+
+@looks
+def check() -> None:
+    """Is all well? Configuration, host, release, files, health"""
+    host = current()
+    _inspection().check(host.run_checks, lambda: host.steps("health"))
+
+
+def _inspection() -> Inspection:
+    from hostout.deploy.inspection import Inspection  # noqa: PLC0415 - a listing does not need it
+
+    return Inspection(current().deployment)
 
 
 def _same_place(path: str) -> str:

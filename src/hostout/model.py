@@ -208,8 +208,9 @@ class Release:
     ``requirements`` are (name, version) of all distributions that the parts need, ``environment`` those of
     zc.buildout's own environment; which wheels serve them waits for the host's Python. ``develop`` are the
     distributions of develop packages, ``files`` the bundle without ``config``, whose text depends on the host's cache
-    and is made of ``settings``. ``messages`` are the lines that ``uploadeggs`` prints: those that begin with a tab
-    stand as they are, the others behind ``Hostout: ``.
+    and is made of ``settings``. ``options`` are those of the host part that make this content what it is, as text, none
+    of them secret. ``messages`` are the lines that ``uploadeggs`` prints: those that begin with a tab stand as they
+    are, the others behind ``Hostout: ``.
     """
 
     id: str
@@ -222,6 +223,7 @@ class Release:
     files: tuple[BundleFile, ...]
     messages: tuple[str, ...] = ()
     scm: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
 
 
@@ -272,6 +274,17 @@ class RunOptions:
     quiet: bool = False
     json: bool = False
     lock_wait: float = 0.0
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How far commands take a host: ``packages``: a release is uploaded; ``switches``: one goes live."""
+
+    packages: bool = False
+    switches: bool = False
+
+    def __or__(self, other: Extent) -> Extent:
+        return Extent(self.packages or other.packages, self.switches or other.switches)
 
 
 Emit = Callable[[Event], None]

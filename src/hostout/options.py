@@ -6,6 +6,7 @@ What does not belong here: where an option was set, checks that need more than i
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from hostout.model import Json
 CONNECTION = "Connection"
 CONTENT = "What is deployed"
 LIVE = "How it goes live"
+
+WEB = ("http://", "https://")
 
 RESERVED = frozenset({"recipe", "<", "<part-dependencies>"})
 """Names in a host part that are buildout's own."""
@@ -193,7 +196,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "health-check",
-        "text",
+        "health-check",
         LIVE,
         "a URL as seen from the host, or a shell command, that must succeed",
         otherwise="none",
@@ -358,16 +361,30 @@ def _local_path(option: Option, text: str) -> str:
 
 
 def _relative(option: Option, text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_inside(word) for word in text.split()))
+    names = tuple(dict.fromkeys(_inside(word) for word in text.split()))
+    for name in names:
+        outer = next((other for other in names if name.startswith(f"{other}/")), None)
+        if outer:
+            raise ValueError(f"must be named once: {outer} is shared with all that is in it, {name!r} too")
+    return names
 
 
 def _inside(word: str) -> str:
     path = posixpath.normpath(word)
-    if posixpath.isabs(path) or path.split("/")[0] in ("..", "."):
+    top = path.split("/")[0]
+    if posixpath.isabs(path) or top in ("..", "."):
         raise ValueError(f"must be inside the buildout, is {word!r}")
-    if path.split("/")[0] in ("releases", "current", ".hostout"):
-        raise ValueError(f"must not be hostout's own, is {word!r}")
+    if top in NOT_SHARED:
+        raise ValueError(f"must not be {NOT_SHARED[top]}, is {word!r}")
     return path
+
+
+NOT_SHARED = {
+    "var": "in var, which lives through releases anyway",
+    **dict.fromkeys(("releases", "current", ".hostout", "release.json"), "hostout's own"),
+    **dict.fromkeys(("bin", "parts", "develop-eggs", ".installed.cfg"), "what buildout makes anew for each release"),
+}
+"""What cannot be shared by releases, by the first word of its path, and why."""
 
 
 def _choice(option: Option, text: str) -> str:
@@ -380,6 +397,29 @@ def _host_key(option: Option, text: str) -> str:
     if text in ("ask", "accept-new") or (text.startswith(("SHA256:", "MD5:")) and len(text.split()) == 1):
         return text
     raise ValueError(f"must be ask, accept-new or a fingerprint (SHA256:…), is {text!r}")
+
+
+def _health_check(option: Option, text: str) -> str:
+    meant = _url(text)
+    if meant and meant != text:
+        advice = f" (write {meant})" if meant.startswith("http") else ""
+        raise ValueError(f"must be a URL that begins with http:// or https://, or a shell command{advice}, is {text!r}")
+    return text
+
+
+def _url(text: str) -> str:
+    """What somebody means who wrote what looks like a URL; empty for a command."""
+    if len(text.split()) != 1:
+        return "one word" if text.startswith(WEB) else ""
+    scheme, colon, rest = text.partition("://")
+    if colon and scheme.isalnum():
+        host = re.fullmatch(r"([^/?#]*@)?(\[[0-9A-Fa-f:.]+\]|[^][/?#:@]+)(:\d+)?([/?#].*)?", rest)
+        return text if host and text.startswith(WEB) else "another"
+    if text.startswith("//"):
+        return f"http:{text}"
+    if re.match(r"https?:", text):
+        return "another"
+    return f"http://{text}" if re.match(r"(\[[0-9A-Fa-f:]+\]|[\w.-]+):\d+(/|$)", text) else ""
 
 
 def _boolean(option: Option, text: str) -> bool:
@@ -410,6 +450,7 @@ KINDS = {
     "boolean": _boolean,
     "choice": _choice,
     "count": _count,
+    "health-check": _health_check,
     "host-key": _host_key,
     "lines": _lines,
     "local-path": _local_path,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TextIO
 
-from hostout.errors import Aborted, ConfigurationError, HostoutError, RemoteError
+from hostout.errors import Aborted, ConfigurationError, HostoutError, NotReady, RemoteError
 from hostout.model import Event, Json, RunOptions, Secret
 
 FROM_HOST = frozenset({"out", "err", "run", "sudo"})
@@ -68,7 +68,8 @@ def plain(event: Event) -> list[str]:
         heading = f"Logging into the following hosts as {event.data['user']}:"
         return [heading, *(f"    {host}" for host in event.data["hosts"])]
     if event.kind in ("line", "listing"):
-        return event.text.split("\n")
+        of_host = f"[{event.host}] " if event.host and event.kind == "listing" else ""
+        return [of_host + line for line in event.text.split("\n")]
     if event.kind in FIXED:
         return [FIXED[event.kind]]
     return _said(event)
@@ -94,9 +95,9 @@ def as_json(event: Event) -> str:
 
 
 def explained(error: HostoutError) -> list[Event]:
-    """What people are told about an error: every mistake of a configuration, the last lines of a failed command."""
+    """What people are told about an error: all that is wrong in a configuration or on a host, a command's end."""
     host = error.host or ""
-    if isinstance(error, ConfigurationError):
+    if isinstance(error, (ConfigurationError, NotReady)):
         return [Event("error", problem, host) for problem in error.problems]
     if isinstance(error, RemoteError):
         return [Event("error", "\n".join(_failure(error)), host, {"command": error.command, "log": error.log})]

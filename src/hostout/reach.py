@@ -11,7 +11,7 @@ from typing import Any
 
 from hostout.commands.host import HostoutHost
 from hostout.errors import HostoutError
-from hostout.model import Emit, Host, LocalBuildout, RunOptions, Secret
+from hostout.model import Emit, Extent, Host, LocalBuildout, RunOptions, Secret
 from hostout.remote.connection import Connection, connect, target_of
 from hostout.remote.credentials import PasswordCache
 from hostout.terminal import Terminal
@@ -49,9 +49,9 @@ class OverSsh:
 
         return deployment(host, label, self.local, self.options, self.emit, self.terminal.confirm)
 
-    def prepare(self, hosts: Sequence[HostoutHost], packages: bool, keep_going: bool) -> Mapping[str, HostoutError]:
+    def prepare(self, hosts: Sequence[HostoutHost], extent: Extent, keep_going: bool) -> Mapping[str, HostoutError]:
         """Checks, packages and questions all hosts, before anything is changed on one; what went wrong by host."""
         from hostout.deploy.fleet import Candidate, prepare  # noqa: PLC0415 - as above
 
         candidates = [Candidate(host.deployment, host.run_checks) for host in hosts]
-        return prepare(candidates, packages=packages, keep_going=keep_going)
+        return prepare(candidates, extent, keep_going=keep_going)

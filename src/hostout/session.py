@@ -7,10 +7,11 @@ the first command needs it).
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hostout.cmdline import Selection, UnknownWord, select_commands, select_hosts
@@ -18,7 +19,7 @@ from hostout.commands.host import HostoutHost, Services
 from hostout.commands.registry import Commands, Registry
 from hostout.config import Configuration
 from hostout.errors import ConfigurationError, HostoutError
-from hostout.model import Emit, Event, Host, RunOptions, Secret
+from hostout.model import Emit, Event, Extent, Host, RunOptions, Secret
 
 if TYPE_CHECKING:
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
         def deployment(self, host: HostoutHost, label: str) -> Any: ...
 
         def prepare(
-            self, hosts: Sequence[HostoutHost], packages: bool, keep_going: bool
+            self, hosts: Sequence[HostoutHost], extent: Extent, keep_going: bool
         ) -> Mapping[str, HostoutError]: ...
 
         def ask(self, question: str) -> str: ...
@@ -60,7 +61,7 @@ class Session:
         self._hosts: dict[str, HostoutHost] = {}
         self._selected: tuple[str, ...] = ()
         self._announced: set[str] = set()
-        self._prepared: dict[str, bool] = {}
+        self._prepared: dict[str, Extent] = {}
 
     @cached_property
     def reach(self) -> Reach:
@@ -223,24 +224,26 @@ class Session:
         if not deploying:
             return {}
         hosts = selection.hosts
-        packages = any(self.commands(host).packages(name) for host in hosts for name in deploying)
+        extents = (self.commands(host).extent(name) for host in hosts for name in deploying)
+        extent = reduce(operator.or_, extents)
         try:
-            failed = self.reach.prepare([self.host(name) for name in hosts], packages, self.options.keep_going)
+            failed = self.reach.prepare([self.host(name) for name in hosts], extent, self.options.keep_going)
         except HostoutError as error:
             error.host = error.host or hosts[0]
             return {error.host: error}
-        self._prepared.update({name: packages for name in hosts if name not in failed})
+        self._prepared.update({name: extent for name in hosts if name not in failed})
         return failed
 
     def _deploys(self, host: str, command: str) -> bool:
         return self.commands(host).deploys(command)
 
-    def _prepare_one(self, host: HostoutHost, packages: bool) -> None:
+    def _prepare_one(self, host: HostoutHost, extent: Extent) -> None:
         """A command that a fabfile calls, and that nobody saw coming."""
-        if self._prepared.get(host.name, False) < packages or host.name not in self._prepared:
-            for error in self.reach.prepare([host], packages, False).values():
+        before = self._prepared.get(host.name)
+        if before is None or before | extent != before:
+            for error in self.reach.prepare([host], extent, False).values():
                 raise error
-            self._prepared[host.name] = packages
+            self._prepared[host.name] = extent if before is None else before | extent
 
     # connections
 

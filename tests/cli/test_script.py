@@ -22,6 +22,10 @@ from records import SOURCE, Records
 BUILT_IN = hostout.fabfile.__file__
 USAGE = "cmdline is: bin/hostout host1 [host2...] [all] cmd1 [cmd2...] [arg1 arg2...]\n"
 USER = getpass.getuser()
+BUILT_IN_COMMANDS = (
+    "bootstrap", "buildout", "check", "clean", "cmd", "deploy", "diff", "get", "log", "postdeploy", "predeploy", "put",
+    "releases", "resetpermissions", "rollback", "run", "setowners", "status", "sudo", "uploadbuildout", "uploadeggs",
+)  # fmt: skip
 
 Start = Callable[..., EmbeddedHost]
 
@@ -75,8 +79,15 @@ def test_hosts_without_a_command_list_their_commands(records: Records) -> None:
     width = max(len(line.partition(" : ")[0]) for line in commands)
     assert f"{'   echo'.ljust(width)} : Say it" in commands
     assert all(line.index(" : ") == width for line in commands if " : " in line)
-    assert {"run", "cmd", "sudo", "put", "get", "echo"} <= {line.split()[0] for line in commands}
+    assert {"echo", *BUILT_IN_COMMANDS} <= {line.split()[0] for line in commands}
     assert (done.stderr, done.returncode) == ("", 0)
+
+
+def test_every_built_in_command_says_what_it_does(records: Records) -> None:
+    records.part("host1", host="10.0.0.1")
+    listed = dict(line.split(" : ") for line in records.call("host1").stdout.splitlines()[2:])
+    assert {name.strip() for name in listed} == set(BUILT_IN_COMMANDS)
+    assert all(listed.values())
 
 
 def test_several_hosts_list_what_all_of_them_have(records: Records) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hostout import config
 from hostout.commands.host import HostoutHost
 from hostout.errors import Aborted, HostoutError, RemoteError
-from hostout.model import Event, Host, RunOptions
+from hostout.model import Event, Extent, Host, RunOptions
 from hostout.session import Session
 from records import Records
 
@@ -76,8 +76,8 @@ class Hosts:
     def deployment(self, host: HostoutHost, label: str) -> Any:
         return Stand(f"deployment of {host.name}", self.log)
 
-    def prepare(self, hosts: Sequence[HostoutHost], packages: bool, keep_going: bool) -> Mapping[str, HostoutError]:
-        self.log.append(f"prepare {' '.join(host.name for host in hosts)}{' with packages' if packages else ''}")
+    def prepare(self, hosts: Sequence[HostoutHost], extent: Extent, keep_going: bool) -> Mapping[str, HostoutError]:
+        self.log.append(f"prepare {' '.join(host.name for host in hosts)}{' with packages' if extent.packages else ''}")
         refused = {host.name: self.refuse[host.name] for host in hosts if host.name in self.refuse}
         if refused and not keep_going:
             raise next(iter(refused.values()))

@@ -165,6 +165,13 @@ def test_dry_run_skips_what_cannot_be_previewed_and_says_so(tmp_path: Path) -> N
     assert world.lines == ["Command 'go' from 'fab0.py' cannot be previewed and is not run"]
 
 
+def test_dry_run_runs_what_only_looks(tmp_path: Path) -> None:
+    looking = "from hostout.commands.marks import looks\n@looks\ndef go(): pass"
+    world = World(tmp_path, looking, run_options=RunOptions(dry_run=True))
+    world.host.go()
+    assert world.lines == ["Running command 'go' from 'fab0.py'"]
+
+
 def test_nothing_of_a_host_is_there_outside_of_a_command() -> None:
     with pytest.raises(HostoutError, match="no command is running"):
         hostout.run("true")

@@ -112,7 +112,7 @@ def test_a_whole_host(written: Written) -> None:
         path="/srv/one",
         fabfiles="fabfile.py",
         include=f"conf\n{written.folder}/templates",
-        shared=f"{written.folder}/blobs var",
+        shared=f"{written.folder}/blobs",
         identity_file="id.pub",
         option1="blah",
     )
@@ -191,12 +191,10 @@ def test_an_old_name_is_found_under_both_names(written: Written) -> None:
         ({"fabfiles": "no.py"}, "[host1] fabfiles: there is no file 'no.py' (buildout.cfg, line 11)"),
         ({"identity_file": "/no/key.pub"},
          "[host1] identity-file: there is no file '/no/key' (buildout.cfg, line 11)"),
-        ({"sudo_parts": "cron"},
-         "[host1] sudo-parts: parts with effects outside of the buildout cannot be built yet (buildout.cfg, line 11)"),
+        ({"sudo_parts": "cron", "no_sudo": "true"},
+         "[host1] sudo-parts: are built as root, and no-sudo says that nobody becomes root (buildout.cfg, line 11)"),
         ({"no_sudo": "true", "user": "me", "effective_user": "app"},
          "[host1] effective-user: cannot be 'app' with no-sudo, as 'me' logs in (buildout.cfg, line 13)"),
-        ({"live_parts": "cron"},
-         "[host1] live-parts: parts with effects outside of the buildout cannot be built yet (buildout.cfg, line 11)"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_with_option_file_and_line(

@@ -49,7 +49,6 @@ def test_every_default_is_a_valid_value() -> None:
         ("health-interval", "0.5", 0.5),
         ("downtime", "deploy", "deploy"),
         ("host-key", "SHA256:abc", "SHA256:abc"),
-        ("health-check", "http://localhost/ok", "http://localhost/ok"),
     ],
 )
 def test_values(name: str, text: str, value: Json) -> None:
@@ -73,6 +72,12 @@ def test_values(name: str, text: str, value: Json) -> None:
         ("shared", "/data", "must be inside the buildout, is '/data'"),
         ("shared", "a .", "must be inside the buildout, is '.'"),
         ("shared", "releases/x", "must not be hostout's own, is 'releases/x'"),
+        ("shared", "a/../../x", "must be inside the buildout, is 'a/../../x'"),
+        ("shared", "current", "must not be hostout's own, is 'current'"),
+        ("shared", "blobs var", "must not be in var, which lives through releases anyway, is 'var'"),
+        ("shared", "bin", "must not be what buildout makes anew for each release, is 'bin'"),
+        ("shared", "./parts/app/x", "must not be what buildout makes anew for each release, is './parts/app/x'"),
+        ("shared", "media/x media", "must be named once: media is shared with all that is in it, 'media/x' too"),
         ("no-sudo", "maybe", "must be true or false, is 'maybe'"),
         ("keep-releases", "0", "must be a whole number of at least 1, is '0'"),
         ("keep-releases", "-1", "must be a whole number of at least 1, is '-1'"),
@@ -87,6 +92,42 @@ def test_a_value_that_cannot_be_is_named_with_what_it_must_be(name: str, text: s
     with pytest.raises(ValueError) as raised:
         options.read(options.BY_NAME[name], text)
     assert str(raised.value) == problem
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("ftp://a/x", ""),
+        ("localhost:8080/x", " (write http://localhost:8080/x)"),
+        ("[::1]:80", " (write http://[::1]:80)"),
+        ("//host/x", " (write http://host/x)"),
+        ("http:/host/x", ""),
+        ("http:///x", ""),
+        ("http://:80/x", ""),
+        ("http://host/a b", ""),
+    ],
+)
+def test_a_health_check_that_is_neither_url_nor_command_is_named(text: str, advice: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        options.read(options.BY_NAME["health-check"], text)
+    wanted = "must be a URL that begins with http:// or https://, or a shell command"
+    assert str(raised.value) == f"{wanted}{advice}, is {text!r}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://127.0.0.1:8080/health?x=1",
+        "https://[::1]:8443/",
+        "http://localhost",
+        "bin/check",
+        "/usr/bin/check-app",
+        "curl -fs ftp://localhost/x",
+        "test -e /srv/app/var/ready",
+    ],
+)
+def test_a_health_check_is_a_url_or_a_command(text: str) -> None:
+    assert options.read(options.BY_NAME["health-check"], text) == text
 
 
 @pytest.mark.parametrize(

@@ -8,56 +8,20 @@ from typing import Any
 import pytest
 
 from hostout.deploy import plan
-from hostout.model import BundleFile, Distribution, Facts, Host, Release, command_step
-
-CLIENT = plan.Client("dev", "laptop")
-HOST = Host(name="host1", address="h", path="/srv/host1", effective_user="app")
-RELEASE = Release(
-    id="3f9a1c2b",
-    part="host1",
-    config="hostout-host1.cfg",
-    python="3.11",
-    requirements=(("hello", "1.0+h1a2b3c4d5e"), ("waitress", "3.0.2")),
-    environment=(("zc.buildout", "6.0.1"),),
-    develop=(),
-    files=(),
-)
-WAITRESS = Distribution("waitress", "3.0.2", "waitress-3.0.2-py3-none-any.whl", "aa", 1000, "/here/w.whl")
-HELLO = Distribution("hello", "1.0+h1", "hello-1.0+h1-py3-none-any.whl", "bb", 500, "/here/h.whl", develop=True)
-BUILDOUT = Distribution("zc.buildout", "6.0.1", "zc_buildout-6.0.1-py3-none-any.whl", "cc", 2000, "/here/z.whl")
-CONFIG = BundleFile("buildout.cfg", 0o644, "dd", b"[buildout]")
-GENERATED = BundleFile("hostout-host1.cfg", 0o644, "ee", b"[buildout]\nextends = buildout.cfg\n")
-CONTENTS = plan.Contents((HELLO, WAITRESS), (BUILDOUT,), (CONFIG,), GENERATED)
-GB = 1_000_000_000
-
-
-def facts(**changes: Any) -> Facts:
-    data: dict[str, Any] = {
-        "user": "root",
-        "uid": 0,
-        "python": {"version": "3.11.2"},
-        "owners": {"effective": {"name": "app", "uid": 1000}, "buildout": {"name": "app", "uid": 1000}},
-        "missing_users": [],
-        "missing_groups": [],
-        "path": {"kind": "hostout", "writable": True, "free": GB, "device": 1},
-        "cache": {"directory": "/srv/buildout-cache", "writable": True, "free": GB, "device": 1},
-        "releases": [],
-        "live": None,
-        "unchanged": False,
-        "next": 1,
-        "have": {},
-        "blobs": [],
-        "partial": {},
-        "environment": False,
-    }
-    return Facts({**data, **changes})
-
-
-def release_fact(number: int, state: str, release_id: str = "3f9a1c2b") -> dict[str, Any]:
-    return {"name": plan.release_name(number, release_id), "id": release_id, "number": number, "state": state}
-
-
-LIVE = {"releases": [release_fact(7, "good")], "live": "0007-3f9a1c2b", "unchanged": True}
+from hostout.model import command_step
+from planned import (
+    BUILDOUT,
+    CLIENT,
+    CONTENTS,
+    GENERATED,
+    HELLO,
+    HOST,
+    LIVE,
+    RELEASE,
+    WAITRESS,
+    facts,
+    release_fact,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -138,29 +102,6 @@ def test_a_hook_for_root_needs_root() -> None:
     assert plan.wants_root(HOST, hooks, "app")
 
 
-def test_a_foreign_buildout_in_path_is_refused() -> None:
-    path = {"kind": "buildout", "writable": True, "free": GB, "device": 1}
-    (line,) = plan.problems(HOST, facts(path=path))
-    assert "/srv/host1" in line
-
-
-def test_both_folders_that_cannot_be_written_are_named_at_once() -> None:
-    place = {"kind": "empty", "writable": False, "free": GB, "device": 1, "directory": "/srv/buildout-cache"}
-    assert len(plan.problems(HOST, facts(path=place, cache=place))) == 2
-
-
-def test_a_full_disk_is_said_with_both_figures() -> None:
-    tight = {"kind": "hostout", "writable": True, "free": 5_000_000, "device": 1}
-    (line,) = plan.room(HOST, plan.uploads(CONTENTS, facts()), facts(path=tight))
-    assert "5.0 MB free" in line and "needed" in line
-
-
-def test_cache_on_a_disk_of_its_own_is_measured_by_itself() -> None:
-    cache = {"directory": "/cache", "writable": True, "free": 1, "device": 2}
-    (line,) = plan.room(HOST, plan.uploads(CONTENTS, facts()), facts(cache=cache))
-    assert line.startswith("/cache on the host")
-
-
 @pytest.mark.parametrize("stopped", [True, False])
 def test_a_bad_release_can_be_stopped_whether_or_not_the_old_one_was_before(stopped: bool) -> None:
     hooks = plan.Hooks(stop=(command_step("stop it", "bin/stop"),))
@@ -230,3 +171,54 @@ def test_a_file_put_into_the_live_release_is_told_from_all_others(said: str, exp
 def test_a_file_that_a_build_missed_and_that_is_here_is_found_in_what_it_said(line: str, named: list[str]) -> None:
     here = {"etc/a.in", "var/a"}
     assert plan.missed(["...", line], "/srv/app", "0001-ab", here.__contains__) == named
+
+
+JOB = {"what": "build", "release": "0008-3f9a1c2b", "since": 1_700_000_000.0, "user": "ann", "machine": "desk"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, None),
+        ({"built": "0008-3f9a1c2b"}, plan.Underway("0008-3f9a1c2b")),
+        ({"job": JOB}, plan.Underway("0008-3f9a1c2b", "since 2023-11-14 22:13:20 UTC by ann on desk")),
+        ({"job": {**JOB, "release": "0008-00000000"}}, None),
+        ({"job": {**JOB, "what": "clean"}}, None),
+    ],
+)
+def test_a_build_of_the_same_release_is_taken_up(changes: dict[str, Any], expected: plan.Underway | None) -> None:
+    assert plan.underway(RELEASE, facts(**changes)) == expected
+
+
+def test_a_release_that_was_staged_only_keeps_its_name() -> None:
+    staged = facts(staged="0004-3f9a1c2b", next=9)
+    assert plan.next_name(RELEASE, staged, anew=False) == "0004-3f9a1c2b"
+    assert plan.next_name(RELEASE, staged, anew=True) == "0009-3f9a1c2b"
+    assert plan.next_name(RELEASE, facts(next=9), anew=False) == "0009-3f9a1c2b"
+
+
+def test_what_may_be_left_behind_and_how_many_are_kept_travel_with_the_switch() -> None:
+    host = replace(HOST, keep_releases=3)
+    args = plan.golive("0001-a", host, plan.Hooks(), stopped=False, strays={"b", "a/"}).args
+    assert (args["strays"], args["keep"]) == (["a/", "b"], 3)
+    assert plan.golive("0001-a", host, plan.Hooks(), stopped=False, strays="any").args["strays"] == "any"
+
+
+def test_a_release_keeps_the_options_and_parts_that_made_it() -> None:
+    host = replace(HOST, live_parts=("cron",), sudo_parts=("init",))
+    release = replace(RELEASE, options={"downtime": "deploy"})
+    record = plan.stage("0001-3f9a1c2b", host, release, CONTENTS, facts(), CLIENT).args["record"]
+    assert (record["live_parts"], record["sudo_parts"]) == (["cron"], ["init"])
+    assert record["options"] == {"downtime": "deploy"}
+    assert record["environment_dists"] == [{"filename": BUILDOUT.filename, "sha256": "cc"}]
+
+
+def test_the_login_user_builds_no_sudo_parts() -> None:
+    host = replace(HOST, sudo_parts=("init",))
+    assert plan.wants_root(host, plan.Hooks(), "app")
+    assert not plan.may_do_without_root(host, "app")
+
+
+def test_a_rollback_without_a_target_leaves_the_choice_to_the_host() -> None:
+    assert plan.rollback("", False, HOST, plan.Hooks()).args["to"] is None
+    assert plan.rollback("-2", True, HOST, plan.Hooks()).args["to"] == "-2"

@@ -30,6 +30,8 @@ LINES = [
     (Event("err", "no", "host1"), ["[host1] err: no"]),
     (Event("run", "echo 'a\nb'", "host1"), ["[host1] run: echo 'a", "[host1] run: b'"]),
     (Event("line", "\texample = 1.0"), ["\texample = 1.0"]),
+    (Event("listing", "0001\n0002"), ["0001", "0002"]),
+    (Event("listing", "0001\n0002", "host1"), ["[host1] 0001", "[host1] 0002"]),
     (Event("warning", "old", "host1"), ["Hostout: warning: [host1] old"]),
     (Event("warning", "[host1] old", "host1"), ["Hostout: warning: [host1] old"]),
     (Event("error", "not run on: host2"), ["Hostout: not run on: host2"]),

@@ -269,6 +269,40 @@ def test_a_link_out_of_the_bundle_is_refused(buildout: Path) -> None:
         bundle(buildout, host(include=("etc",)))
 
 
+@pytest.mark.parametrize(
+    ("links", "named", "why"),
+    [
+        ({"etc/out": "../../x"}, "etc/out", "which leads out of the buildout"),
+        ({"etc/out": "../missing"}, "etc/out", "which is not included"),
+        ({"etc/a": "b", "etc/b": "../../x"}, "etc/a", "which leads out of the buildout"),
+        ({"etc/a": "b", "etc/b": "a"}, "etc/a", "which leads in a circle"),
+        ({"etc/a": "a"}, "etc/a", "which leads in a circle"),
+        # by its text this one is etc/x
+        ({"etc/deep/up": "..", "etc/out": "deep/up/../../etc/x"}, "etc/out", "which leads out of the buildout"),
+        ({"etc/a": "b", "etc/b": "/etc/passwd"}, "etc/a", "which is not included"),
+    ],
+)
+def test_links_that_lead_out_by_way_of_others_are_refused(
+    buildout: Path, links: dict[str, str], named: str, why: str
+) -> None:
+    write(buildout, {"etc/x": "", "etc/deep/y": ""})
+    for name, target in links.items():
+        (buildout / name).symlink_to(target)
+    with pytest.raises(ConfigurationError) as caught:
+        bundle(buildout, host(include=("etc",)))
+    line = f"[host1] include: {named} is a symbolic link to {links[named]}, {why} (default)"
+    assert line in caught.value.problems
+
+
+def test_links_to_links_and_to_folders_travel(buildout: Path) -> None:
+    write(buildout, {"etc/x": "", "etc/deep/y": ""})
+    links = {"etc/folder": "deep", "etc/a": "b", "etc/b": "folder/y", "etc/back": "deep/../x"}
+    for name, target in links.items():
+        (buildout / name).symlink_to(target)
+    found = by_name(bundle(buildout, host(include=("etc",))))
+    assert {name: found[name].target for name in links} == links
+
+
 def test_all_wrong_includes_are_named_at_once(buildout: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         bundle(buildout, host(include=("one", "two")))

@@ -162,6 +162,13 @@ def test_only_the_parts_that_are_asked_for_are_resolved(local: LocalBuildout) ->
     assert "supervisor" not in dict(release.requirements)
 
 
+def test_parts_that_are_built_after_the_switch_are_resolved_wherever_they_are_listed(local: LocalBuildout) -> None:
+    later = host(buildout=("prod.cfg",), parts=("app",), live_parts=("conf",), sudo_parts=("supervisor",))
+    release, _ = prepared(later, local)
+    assert (release.settings.parts, release.settings.later_parts) == (("app",), ("conf", "supervisor"))
+    assert {"supervisor", "collective.recipe.template"} <= {name for name, _ in release.requirements}
+
+
 def test_what_was_found_is_kept_until_a_file_changes(local: LocalBuildout) -> None:
     first, _ = prepared(host(), local)
     (Path(local.parts_directory) / "hostout/logs/host1.rehearsal.log").unlink()

@@ -15,7 +15,7 @@ from hostout.commands import chain
 from hostout.commands.command import Command
 from hostout.commands.registry import Commands
 from hostout.errors import ConfigurationError
-from hostout.model import Emit, Event, Host, LocalBuildout, RunOptions, Step
+from hostout.model import Emit, Event, Extent, Host, LocalBuildout, RunOptions, Step
 
 
 class Options(Mapping[str, Any]):
@@ -57,7 +57,7 @@ class Services:
     connect: Callable[[HostoutHost], Any]
     login: Callable[[HostoutHost], tuple[str, int]]
     deploy: Callable[[HostoutHost], Any]
-    prepare: Callable[[HostoutHost, bool], None]
+    prepare: Callable[[HostoutHost, Extent], None]
     ask: Callable[[str], str]
     others: Callable[[str], Mapping[str, HostoutHost]]
 
@@ -86,14 +86,14 @@ class HostoutHost:
     def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Runs all functions of a command, in order, with these arguments."""
         if self._commands.deploys(name):
-            self._services.prepare(self, self._commands.packages(name))
+            self._services.prepare(self, self._commands.extent(name))
         return chain.run(self, name, self._commands.chain(name), args, kwargs)
 
     superfun = staticmethod(chain.superfun)
 
     def previews(self, command: Command, name: str) -> bool:
         """Whether a function runs at all: with ``--dry-run`` only what can be previewed does."""
-        if not self._services.options.dry_run or command.marks.deploys:
+        if not self._services.options.dry_run or command.marks.deploys or command.marks.looks:
             return True
         text = f"Command '{name}' from '{command.source}' cannot be previewed and is not run"
         self.emit(Event("hostout", text, data={"command": name, "source": command.source}))

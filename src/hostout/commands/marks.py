@@ -18,13 +18,16 @@ _ATTRIBUTE = "__hostout__"
 class Marks:
     """``replaces``: takes the place of all that follow. ``hook``: not a command but one of HOOKS. ``announce``: its
     ``Running command`` line is printed. ``deploys``: part of a deployment, every host is checked before it runs;
-    ``packages``: and the release is made before. ``aliases``: further names."""
+    ``packages``: and the release is made before; ``switches``: a release goes live. ``looks``: with ``--dry-run`` it
+    runs as well, because it changes nothing then. ``aliases``: further names."""
 
     replaces: bool = False
     hook: str = ""
     announce: bool = True
     deploys: bool = False
     packages: bool = False
+    switches: bool = False
+    looks: bool = False
     aliases: tuple[str, ...] = ()
 
 
@@ -56,9 +59,16 @@ def hook(name: str) -> Callable[[Marked], Marked]:
     return lambda function: _mark(function, hook=name)
 
 
-def deploys(*, packages: bool = False, announce: bool = True) -> Callable[[Marked], Marked]:
+def deploys(
+    *, packages: bool = False, switches: bool = False, announce: bool = True
+) -> Callable[[Marked], Marked]:
     """Marks a built-in command as part of a deployment."""
-    return lambda function: _mark(function, deploys=True, packages=packages, announce=announce)
+    return lambda function: _mark(function, deploys=True, packages=packages, switches=switches, announce=announce)
+
+
+def looks(function: Marked) -> Marked:
+    """Marks a built-in command that changes nothing, or says with ``--dry-run`` what it would change."""
+    return _mark(function, looks=True)
 
 
 def alias(*names: str) -> Callable[[Marked], Marked]:

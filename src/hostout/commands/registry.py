@@ -14,7 +14,7 @@ from hostout.commands import loading
 from hostout.commands.command import Command, Hook
 from hostout.commands.loading import Loaded
 from hostout.errors import ConfigurationError
-from hostout.model import Plugin
+from hostout.model import Extent, Plugin
 
 BUILT_IN = "hostout.fabfile"
 
@@ -64,8 +64,10 @@ class Commands:
         """Whether it is part of a deployment: every host is checked before the first one runs it."""
         return any(command.marks.deploys for command in self.chain(name))
 
-    def packages(self, name: str) -> bool:
-        return any(command.marks.packages for command in self.chain(name))
+    def extent(self, name: str) -> Extent:
+        """How far it takes a deployment."""
+        marks = [command.marks for command in self.chain(name)]
+        return Extent(any(m.packages for m in marks), any(m.switches for m in marks))
 
     def misfits(self, name: str, arguments: Sequence[str]) -> list[str]:
         """A line for every function of the command that cannot take these arguments."""

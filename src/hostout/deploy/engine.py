@@ -6,42 +6,21 @@ What does not belong here: what the Steps are (``plan``), how bytes get there (`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+import time
+from collections.abc import Sequence
 
-from hostout.deploy import bootstrap, plan
-from hostout.errors import Aborted, RemoteError
-from hostout.model import Emit, Event, Facts, Host, Json, Release, RunOptions, Step
-from hostout.remote.agent import Agent, SudoUnavailable, Unfit
-from hostout.remote.connection import Connection
+from hostout.deploy import bootstrap, plan, preflight
+from hostout.deploy.consent import Consent
+from hostout.deploy.preview import Preview
+from hostout.deploy.readiness import Readiness
+from hostout.deploy.surroundings import Surroundings
+from hostout.deploy.visit import Visit
+from hostout.errors import RemoteError
+from hostout.model import Extent, Facts, Host, Json, Release, Step
+from hostout.remote.agent import Agent, Unfit
 
-
-class Packaging(Protocol):
-    """What makes the Release of a host and finds the files for it (the room ``packaging``, handed in)."""
-
-    def prepare(self) -> Release: ...
-
-    def contents(self, release: Release, facts: Facts) -> plan.Contents: ...
-
-    def has_here(self, name: str) -> bool: ...
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a Deployment is given: everything it cannot decide from its Host.
-
-    ``confirm`` asks on a terminal and gives ``None`` where there is none; ``label`` is the host's in brackets.
-    """
-
-    packaging: Packaging
-    connection: Callable[[], Connection]
-    hooks: Callable[[], plan.Hooks]
-    confirm: Callable[[str], bool | None]
-    emit: Emit
-    client: plan.Client
-    options: RunOptions
-    label: str
+STARTS_WITHIN, LOOK = 120.0, 0.3
+"""Seconds that we wait for an application that the host starts again by itself, and between two looks."""
 
 
 class Deployment:
@@ -57,13 +36,17 @@ class Deployment:
         self.host = host
         self.around = around
         self._release: Release | None = None
-        self._agent: Agent | None = None
         self._contents: plan.Contents | None = None
         self._done: set[str] = set()
         self.whole = False
+        self.visit = Visit(host, around, lambda: self._release)
+        self._consent = Consent(host, around)
+        self._readiness = Readiness(host, around, self.visit, self._consent)
+        self._cold = False
         self._stopped = False
         self._staged = ""
         self._built = ""
+        self._overtaken = ""
 
     # what is known
 
@@ -77,14 +60,12 @@ class Deployment:
 
     @property
     def agent(self) -> Agent:
-        if self._agent is None:
-            self._agent = self._start_agent()
-        return self._agent
+        return self.visit.agent
 
     @property
     def facts(self) -> Facts:
         """What the host said when it was asked."""
-        return self.agent.facts
+        return self.visit.facts
 
     @property
     def contents(self) -> plan.Contents:
@@ -97,7 +78,7 @@ class Deployment:
     def already_live(self) -> bool:
         """Nothing to do: the same content is live, good and unchanged (and nobody insists)."""
         try:
-            return not self.around.options.force and plan.is_live(self.release, self.facts)
+            return self._readiness.nothing_to_do(self.release, self.facts)
         except Unfit:  # predeploy installs Python there
             return False
 
@@ -106,36 +87,9 @@ class Deployment:
         """The name of the release that was live when the host was asked."""
         return plan.live_name(self.facts)
 
-    def prepare(self, *, packages: bool) -> None:
-        """Everything that can be known before anything changes; ``packages``: a release will be uploaded."""
-        if packages:
-            _ = self.release
-        try:
-            self._check_host(packages)
-        except Unfit as unfit:
-            self._agree(f"{unfit.message}; bootstrap installs it")
-
-    def _check_host(self, packages: bool) -> None:
-        if found := plan.problems(self.host, self.facts):
-            raise self._failure("; ".join(found))
-        if missing := plan.missing_accounts(self.facts):
-            self._agree(f"no {', no '.join(missing)} on the host; bootstrap creates what is missing")
-        if packages and not self.already_live:
-            self._check_room()
-
-    def _check_room(self) -> None:
-        if found := plan.room(self.host, plan.uploads(self.contents, self.facts), self.facts):
-            raise self._failure("; ".join(found))
-
-    def _agree(self, what: str) -> None:
-        """The user agrees to ``what``: ``--yes``, or an answer on a terminal; else the deployment ends here."""
-        if self.around.options.yes:
-            return
-        answer = self.around.confirm(f"[{self.around.label}] {what}. Go on?")
-        if answer is None:
-            raise self._failure(f"{what} (deploy with --yes, or run the command bootstrap first)")
-        if not answer:
-            raise Aborted(f"{what}: not wanted", host=self.host.name)
+    def prepare(self, extent: Extent) -> None:
+        """Everything that can be known before anything changes. Raises NotReady with all that is in the way."""
+        self._readiness.check(self.release if extent.packages else None, extent)
 
     # the phases
 
@@ -145,6 +99,10 @@ class Deployment:
             facts = self.facts
         except Unfit:
             self._as_root(bootstrap.one_line(bootstrap.INSTALL_PYTHON))
+            if self.around.options.dry_run:
+                self._cold = True
+                self.around.say("what would follow depends on the Python that is there then")
+                return
             facts = self.facts
         lines = bootstrap.accounts(facts["missing_users"], facts["missing_groups"])
         for line in lines:
@@ -155,53 +113,78 @@ class Deployment:
     def predeploy(self) -> None:
         """The host can take a deployment; with ``downtime = deploy`` the application stops."""
         self.bootstrap()
+        if self._cold:
+            return
         if plan.runs_as_root(self.facts):
-            self._warn("the application runs as root; set effective-user to a user of its own")
-        self._once(plan.layout())
-        if self.host.downtime == "deploy" and self.live and not self._stopped:
-            self._stopped = True
-            self._do(plan.stop(self.host, self.around.hooks()))
+            self.around.warn("the application runs as root; set effective-user to a user of its own")
+        if self._underway is None:
+            self._layout()
+            self._look_again()
+        if not self._spared and self.host.downtime == "deploy" and plan.something_runs(self.facts):
+            self._stop()
 
     def uploadeggs(self) -> None:
         """The distributions that the host lacks, and the environment of zc.buildout."""
         for message in self.release.messages:
-            self._say(message)
+            self.around.say(message)
+        if self._spared:
+            return
         if warning := plan.other_python(self.release, self.facts):
-            self._warn(warning)
+            self.around.warn(warning)
         self._bring_distributions()
 
     def uploadbuildout(self) -> str:
-        """The configuration; returns the name of the new release, which is ``staging``."""
+        """The configuration; returns the name of the new release, which is ``staging`` (empty: none is needed)."""
+        if self._spared:
+            return ""
         self._bring_distributions()
         self._send("file")
         # asked anew: whoever had the lock before us may have taken that number
-        name = plan.release_name(self._facts_now()["next"], self.release.id)
+        name = plan.next_name(self.release, self.visit.facts_now(), anew=self.around.options.force)
         self._do(plan.stage(name, self.host, self.release, self.contents, self.facts, self.around.client))
         self._staged = name
         return name
 
     def buildout(self, arguments: Sequence[str] = ()) -> str:
         """Builds the newest staging release, without one the content of the live one again; returns its name."""
+        if self._cold or self._overtaken:
+            return self._overtaken
+        if self._underway is not None:
+            return self._take_up(self._underway)
         name = self._staged or self._newest("staging") or self._live_again()
-        try:
-            self._do(plan.build(name, self.host, arguments))
-        except RemoteError as error:
-            raise self._explained(error, name) from error
+        self._build(plan.build(name, self.host, arguments), name)
         self._staged, self._built = "", name
         if not self.whole:
-            self._say(f"release {name} is built, not live; postdeploy makes it live")
+            self.around.say(f"release {name} is built, not live; postdeploy makes it live")
         return name
 
     def postdeploy(self) -> str:
         """The newest built release goes live, or the one before is live again; returns its name."""
-        name = self._built or self._newest("built")
+        if self._cold or self._overtaken:
+            return self._overtaken
+        facts = self.visit.facts_now()
+        name = self._built or plan.newest(facts, "built")
         if not name:
             raise self._failure("no release is built; the command buildout builds one")
-        stopped, self._stopped, self._built = self._stopped, False, ""
-        result = self._do(plan.golive(name, self.host, self.around.hooks(), stopped=stopped))
-        if result.get("state") == "live":
-            self._warn(f"release {name} is not good: a post-command failed, and nothing else says that it is well")
+        self._consent.to_leave(facts)
+        self._built = ""
+        self._judge(self._switch(name))
         return name
+
+    def rollback(self, target: str, force: bool) -> str:
+        """Back to a release: a name, a number, an id, ``-n``, or (empty) the last good one before the live one.
+
+        Uploads and builds nothing; returns the name of what is live then. ``force``: also to one that is bad.
+        """
+        for name in preflight.strays(self.facts):
+            self.around.warn(preflight.stays(name, self.live))
+        result = self._do(plan.rollback(target, force, self.host, self.around.hooks()))
+        self._judge(result)
+        return str(result.get("name", ""))
+
+    def ask(self, step: Step) -> Json:
+        """What the host says to a Step that changes nothing, or tidies up; needs no release."""
+        return self.visit.ask(step)
 
     def perform(self, steps: Sequence[Step]) -> None:
         """Has the host do at once what it does by itself in a deployment (the Steps of hooks)."""
@@ -225,20 +208,21 @@ class Deployment:
             return
         self._stopped = False
         if self.agent.gone:
-            self._say(f"the host starts release {self.live} again by itself")
+            self._see_it_start()
         else:
             self._do(plan.restart(self.around.hooks()))
 
     def close(self) -> None:
         """Ends the agent; the connection stays open for other commands."""
-        if self._agent is not None:
-            self._agent.close()
-            self._agent = None
+        self.visit.leave()
 
     # how a phase is done
 
+    def _layout(self) -> None:
+        self._once(plan.layout(plan.takes_over(self.host, self.around.hooks(), self.facts)))
+
     def _bring_distributions(self) -> None:
-        self._once(plan.layout())
+        self._layout()
         self._send("dist")
         for step in plan.environment(self.release, self.contents, self.facts):
             self._once(step)
@@ -249,6 +233,89 @@ class Deployment:
             self._do(plan.receive(sent, self.facts), sent)
         self._done.add(to)
 
+    def _stop(self) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._do(plan.stop(self.host, self.around.hooks()))
+
+    def _look_again(self) -> None:
+        """With the lock in hand: who had it before may have built or deployed the same."""
+        if not self.whole or self.around.options.dry_run:
+            return
+        if self._readiness.nothing_to_do(self.release, self.visit.look_again()):
+            self._give_way()
+
+    def _give_way(self) -> None:
+        """Somebody else was quicker."""
+        self._overtaken = self.live
+        self.around.say(f"release {self.live} is live already")
+
+    @property
+    def _spared(self) -> bool:
+        """Whether nothing has to be sent, or can be known about it."""
+        return self._cold or bool(self._overtaken) or self._underway is not None
+
+    @property
+    def _underway(self) -> plan.Underway | None:
+        """What a whole deployment takes up, instead of making the same release once more."""
+        if not self.whole or self.around.options.force:
+            return None
+        return plan.underway(self.release, self.facts)
+
+    def _take_up(self, found: plan.Underway) -> str:
+        """The end of a build that somebody began is waited for; what is built is made live next."""
+        if found.said:
+            self.around.say(f"release {found.name} is being built already, {found.said}: following it")
+            self._build(plan.follow(found.name), found.name)
+        else:
+            self.around.say(f"release {found.name} is built already")
+        self._built = found.name
+        if found.said and not self.around.options.dry_run:
+            self._see_what_became_of(found.name)
+        return found.name
+
+    def _see_what_became_of(self, name: str) -> None:
+        """Others followed as well, and may have been quicker."""
+        if plan.is_live(self.release, self.visit.look_again()):
+            self._give_way()
+        elif (state := plan.state(self.facts, name)) != "built":
+            raise self._failure(f"release {name} is {state or 'gone'} meanwhile: somebody else went on with it")
+
+    def _build(self, step: Step, name: str) -> None:
+        try:
+            self._do(step)
+        except RemoteError as error:
+            raise self._explained(error, name) from error
+
+    def _switch(self, name: str) -> Json:
+        """The host goes live by itself. What it leaves stopped where that fails is for ``recover``."""
+        step = plan.golive(
+            name, self.host, self.around.hooks(), stopped=self._stopped, strays=self._consent.strays
+        )
+        stopped, self._stopped = self._stopped, False
+        try:
+            return self._do(step)
+        except RemoteError:
+            # refused before it began: nothing has been started either
+            self._stopped = stopped and not self.agent.gone and self.visit.facts_now().data.get("switching", False)
+            raise
+
+    def _see_it_start(self) -> None:
+        """The host starts by itself what an agent that is gone had stopped; while there is a line, we wait for it."""
+        self.around.say("the host starts the application again by itself")
+        if not self.around.connection().is_connected:
+            return
+        self.visit.leave()
+        until = time.monotonic() + STARTS_WITHIN
+        while self.visit.facts_now().data.get("switching") and time.monotonic() < until:
+            time.sleep(LOOK)
+
+    def _judge(self, result: Json) -> None:
+        """What went live and is not known to be well is said."""
+        if result.get("state") == "live":
+            why = "a post-command failed, and nothing else says that it is well"
+            self.around.warn(f"release {result['name']} is not good: {why}")
+
     def _explained(self, error: RemoteError, name: str) -> RemoteError:
         """The failure of a build, with the files of the buildout here that it did not find there."""
         missed = plan.missed(error.tail, self.host.path, name, self.around.packaging.has_here)
@@ -257,19 +324,16 @@ class Deployment:
 
     def _newest(self, state: str) -> str:
         """Asked anew: commands of this run may have made it."""
-        return plan.newest(self._facts_now(), state)
+        return plan.newest(self.visit.facts_now(), state)
 
     def _live_again(self) -> str:
-        facts = self._facts_now()
+        facts = self.visit.facts_now()
         live = plan.live_name(facts)
         if not live:
             raise self._failure("there is no release to build; deploy makes one")
         name = plan.release_name(facts["next"], live.partition("-")[2])
         self._do(plan.stage_again(name, live, self.around.client))
         return name
-
-    def _facts_now(self) -> Facts:
-        return Facts(self.agent.request(plan.ask_again())["facts"])
 
     def _once(self, step: Step) -> None:
         if step.do not in self._done:
@@ -278,28 +342,24 @@ class Deployment:
 
     def _do(self, step: Step, sent: Sequence[plan.Upload] = ()) -> Json:
         if self.around.options.dry_run:
-            self._say(f"would {step.text}")
+            for line in self._preview.lines(step):
+                self.around.say(line)
             return {}
         if sent:
-            self._say(step.text)
-        return self.agent.request(step, sent)
+            self.around.say(step.text)
+        return self.visit.ask(step, sent)
+
+    @property
+    def _preview(self) -> Preview:
+        owner, agent = self.facts["owners"]["effective"], self.facts["user"]
+        effective = owner["name"] if owner else self.host.effective_user or agent
+        return Preview(self.host, self.facts, effective, root=agent)
 
     def _as_root(self, line: str) -> None:
         if self.around.options.dry_run:
-            self._say(f"would run as root: {line}")
+            self.around.say(f"would run as root: {line}")
         else:
             self.around.connection().root(line)
-
-    def _start_agent(self) -> Agent:
-        connection = self.around.connection()
-        asked = plan.question(self.host, self._release, self.around.client, self.around.options.lock_wait)
-        become = plan.wants_root(self.host, self.around.hooks(), connection.user)
-        try:
-            return Agent.start(connection, asked, become=become, emit=self.around.emit)
-        except SudoUnavailable as error:
-            if error.reason == "password" or not plan.may_do_without_root(self.host, connection.user):
-                raise
-            return Agent.start(connection, asked, become=False, emit=self.around.emit)
 
     def _forget_host(self) -> None:
         """What the host said no longer holds, or was not asked about this release: the next look asks again."""
@@ -307,13 +367,6 @@ class Deployment:
         # an agent that ends starts again what it stopped
         self._stopped = False
         self._contents = None
-
-    def _say(self, text: str) -> None:
-        kind = "line" if text.startswith("\t") else "hostout"
-        self.around.emit(Event(kind, text, host=self.around.label))
-
-    def _warn(self, text: str) -> None:
-        self.around.emit(Event("warning", f"[{self.around.label}] {text}", host=self.around.label))
 
     def _failure(self, text: str) -> RemoteError:
         return RemoteError(text, host=self.host.name)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from hostout.deploy.engine import Deployment
 from hostout.errors import HostoutError
+from hostout.model import Extent
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,13 @@ class Candidate:
     checks: Callable[[], None]
 
 
-def prepare(candidates: Sequence[Candidate], *, packages: bool, keep_going: bool) -> dict[str, HostoutError]:
+def prepare(candidates: Sequence[Candidate], extent: Extent, *, keep_going: bool) -> dict[str, HostoutError]:
     """Checks, packages and questions every host; nothing has been changed anywhere when this returns or raises.
 
     Returns the hosts that cannot take part by name, empty unless ``keep_going``; without it the first error is raised.
     """
     failed: dict[str, HostoutError] = {}
-    for phase in (_checks, _package if packages else _nothing, _ask(packages)):
+    for phase in (_checks, _package if extent.packages else _nothing, _ask(extent)):
         for candidate in candidates:
             name = candidate.deployment.host.name
             if name in failed:
@@ -52,5 +53,5 @@ def _nothing(candidate: Candidate) -> None:
     """Commands that upload nothing need no release."""
 
 
-def _ask(packages: bool) -> Callable[[Candidate], None]:
-    return lambda candidate: candidate.deployment.prepare(packages=packages)
+def _ask(extent: Extent) -> Callable[[Candidate], None]:
+    return lambda candidate: candidate.deployment.prepare(extent)

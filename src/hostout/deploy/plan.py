@@ -1,6 +1,7 @@
 """(Host, Release, Facts) → Steps: every decision of a deployment, without a connection.
 
-What ``--dry-run`` shows is made here too, so nothing in this file may read a clock, a file or a host.
+What ``--dry-run`` shows is made of it, so nothing in this file may read a clock, a file or a host. What does not
+belong here: why a host cannot take it (``preflight``), how Steps are shown (``preview``).
 """
 
 from __future__ import annotations
@@ -8,16 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hostout.model import BundleFile, Distribution, Facts, Host, Json, Release, Step, shell
-
-MARGIN = 32 * 1024 * 1024
-"""Bytes that stay free beside what is sent and unpacked: logs, the ledger, the build's own scripts."""
-
-UNPACKED = 4
-"""How much larger a wheel is once it lies in the cache and, unpacked, in the egg folder (measured: 3.1 for Plone)."""
 
 NOT_FOUND = re.compile(r"no such file|not found|does not exist|doesn't exist|cannot find|can't open", re.IGNORECASE)
 """What programs say of a file that is not there."""
@@ -89,6 +85,7 @@ def question(host: Host, release: Release | None, client: Client, lock_wait: flo
         "buildout_group": host.buildout_group,
         "client": client.as_json(),
         "lock_wait": lock_wait,
+        "shared": list(host.shared),
         **_wanted(release),
     }
 
@@ -136,8 +133,38 @@ def wants_root(host: Host, hooks: Hooks, login: str) -> bool:
 
 
 def may_do_without_root(host: Host, login: str) -> bool:
-    """Where no way to root exists, commands for root run as the login user, if that is who owns everything."""
-    return {host.effective_user, host.buildout_user} <= {None, login}
+    """Where no way to root exists, commands for root run as the login user, if that is who owns everything.
+
+    Not so ``sudo-parts``: what they do outside of the buildout, nobody else may do.
+    """
+    return not host.sudo_parts and {host.effective_user, host.buildout_user} <= {None, login}
+
+
+@dataclass(frozen=True)
+class Underway:
+    """A release of the very content that is deployed, which a job builds (``said`` who, since when) or has built."""
+
+    name: str
+    said: str = ""
+
+
+def underway(release: Release, facts: Facts) -> Underway | None:
+    """The build of ``release`` that need not be done again; ``None`` where there is none."""
+    job = facts.data.get("job") or {}
+    if job.get("what") == "build" and _id_of(job["release"]) == release.id:
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(float(job["since"])))
+        return Underway(job["release"], f"since {since} by {job['user']} on {job['machine']}")
+    built = facts.data.get("built")
+    return Underway(built) if built else None
+
+
+def _id_of(name: str) -> str:
+    return name.partition("-")[2]
+
+
+def state(facts: Facts, name: str) -> str:
+    """The state of a release by its name, ``""`` where there is no such release."""
+    return next((r["state"] for r in facts["releases"] if r["name"] == name), "")
 
 
 def is_live(release: Release, facts: Facts) -> bool:
@@ -149,6 +176,11 @@ def is_live(release: Release, facts: Facts) -> bool:
 def live_name(facts: Facts) -> str:
     """The name of the live release, ``""`` where there is none."""
     return facts["live"] or ""
+
+
+def something_runs(facts: Facts) -> bool:
+    """Whether there is, or will be once it is adopted, a release that can be stopped."""
+    return bool(facts["live"] or facts.data.get("adopt"))
 
 
 def _live(facts: Facts) -> Mapping[str, Json] | None:
@@ -167,36 +199,14 @@ def newest(facts: Facts, state: str) -> str:
     return name
 
 
+def next_name(release: Release, facts: Facts, *, anew: bool) -> str:
+    """What the new release is called: as an attempt that did not get to its end, unless all is made ``anew``."""
+    staged: str = facts.data.get("staged") or ""
+    return staged if staged and not anew else release_name(facts["next"], release.id)
+
+
 def release_name(number: int, release_id: str) -> str:
     return f"{number:04d}-{release_id}"
-
-
-def problems(host: Host, facts: Facts) -> list[str]:
-    """Why this host cannot take any deployment as it stands, each a line; empty when it can."""
-    found = []
-    if facts["path"]["kind"] in ("buildout", "other"):
-        found.append(_occupied(host, facts["path"]["kind"]))
-    found += [_not_writable(facts, what, where) for what, where in _places(host, facts) if not facts[what]["writable"]]
-    return found
-
-
-def _places(host: Host, facts: Facts) -> list[tuple[str, str]]:
-    return [("path", host.path), ("cache", facts["cache"]["directory"])]
-
-
-def _occupied(host: Host, kind: str) -> str:
-    what = "a buildout that hostout 2 did not make" if kind == "buildout" else "files that hostout did not make"
-    return f"path: {host.path} on the host holds {what}; choose another path or move them away"
-
-
-def _not_writable(facts: Facts, what: str, where: str) -> str:
-    option = "path" if what == "path" else "buildout-cache"
-    return f"{option}: {where} on the host is not writable for {facts['user']}"
-
-
-def missing_accounts(facts: Facts) -> list[str]:
-    """What ``bootstrap`` would create: ``user app``, ``group plone``."""
-    return [f"user {n}" for n in facts["missing_users"]] + [f"group {n}" for n in facts["missing_groups"]]
 
 
 def runs_as_root(facts: Facts) -> bool:
@@ -227,26 +237,6 @@ def _file(file: BundleFile) -> Upload:
     return Upload(file.sha256, len(file.content), file.name, "file", content=file.content)
 
 
-def room(host: Host, sent: Sequence[Upload], facts: Facts) -> list[str]:
-    """Where the host has too little space for what would be sent, with both figures."""
-    needs = {"cache": UNPACKED * _bytes(sent, "dist"), "path": _bytes(sent, "file")}
-    if facts["path"]["device"] == facts["cache"]["device"]:
-        needs = {"path": sum(needs.values())}
-    found = [_short(what, where, needs[what], facts) for what, where in _places(host, facts) if what in needs]
-    return [line for line in found if line]
-
-
-def _bytes(sent: Iterable[Upload], to: str) -> int:
-    return sum(u.size for u in sent if u.to == to)
-
-
-def _short(what: str, where: str, need: int, facts: Facts) -> str:
-    free = facts[what]["free"]
-    if not need or free >= need + MARGIN:
-        return ""
-    return f"{where} on the host has {amount(free)} free, {amount(need + MARGIN)} are needed: make room there"
-
-
 def amount(size: int) -> str:
     """Bytes for people."""
     return f"{size / 1_000_000:.1f} MB" if size >= 1_000_000 else f"{size / 1000:.1f} kB"
@@ -264,8 +254,18 @@ def ask_again() -> Step:
     return Step("facts", "ask the host again")
 
 
-def layout() -> Step:
-    return Step("layout", "make the folders of the buildout and of the cache")
+def layout(commands: Json = None) -> Step:
+    """``commands`` as of ``takes_over``."""
+    args = {"commands": commands} if commands else {}
+    return Step("layout", "make the folders of the buildout and of the cache", args)
+
+
+def takes_over(host: Host, hooks: Hooks, facts: Facts) -> Json:
+    """What stops and starts the buildout that becomes release 0, as far as it is known; ``None`` without one."""
+    if facts["path"]["kind"] != "buildout":
+        return None
+    known = {"pre": list(host.pre_commands), "post": list(host.post_commands)}
+    return {**known, "stop": _args(hooks.stop), "start": _args(hooks.start)}
 
 
 def environment(release: Release, contents: Contents, facts: Facts) -> list[Step]:
@@ -287,7 +287,11 @@ def stage(name: str, host: Host, release: Release, contents: Contents, facts: Fa
         "environment": environment_key(release, host_python(facts)),
         "files": [_recorded(f) for f in (*contents.files, contents.generated)],
         "dists": [_recorded_dist(d) for d in contents.parts],
+        "environment_dists": [{"filename": d.filename, "sha256": d.sha256} for d in contents.environment],
         "shared": list(host.shared),
+        "live_parts": list(host.live_parts),
+        "sudo_parts": list(host.sudo_parts),
+        "options": dict(release.options),
         "scm": dict(release.scm),
         "client": client.as_json(),
     }
@@ -317,6 +321,10 @@ def stage_again(name: str, live: str, client: Client) -> Step:
 def build(name: str, host: Host, arguments: Sequence[str]) -> Step:
     args = {"name": name, "arguments": list(arguments), "commands": list(host.build_commands)}
     return Step("build", f"build release {name}", args)
+
+
+def follow(name: str) -> Step:
+    return Step("follow", f"follow the build of release {name}", {"name": name})
 
 
 def missed(lines: Iterable[str], path: str, name: str, has_here: Callable[[str], bool]) -> list[str]:
@@ -354,14 +362,17 @@ def restart(hooks: Hooks) -> Step:
     return Step("restart", "start the application again", {"start": _args(hooks.start)})
 
 
-def golive(name: str, host: Host, hooks: Hooks, *, stopped: bool) -> Step:
+def golive(name: str, host: Host, hooks: Hooks, *, stopped: bool, strays: Json = ()) -> Step:
     """Switch, or back: the host brings this to its end by itself.
 
     What is ``stopped`` is not stopped again; the lines travel all the same, because a bad release is stopped by them.
+    ``strays`` are the names that may be left in the release before, or ``"any"``.
     """
     args = {
         "name": name,
         "stopped": stopped,
+        "strays": strays if isinstance(strays, str) else sorted(strays),
+        "keep": host.keep_releases,
         "pre": list(host.pre_commands),
         "stop": _args(hooks.stop),
         "migrate": list(host.migrate_commands),
@@ -372,6 +383,25 @@ def golive(name: str, host: Host, hooks: Hooks, *, stopped: bool) -> Step:
         "health_check": health_check(host),
     }
     return Step("golive", f"make release {name} live", args)
+
+
+def rollback(target: str, force: bool, host: Host, hooks: Hooks) -> Step:
+    """Back to the release ``target`` (a name, a number, an id, ``-2``; empty: the last good one before the live one).
+
+    What stops and starts releases is recorded with them; what travels serves where nothing is.
+    """
+    args = {
+        "to": target or None,
+        "force": force,
+        "pre": list(host.pre_commands),
+        "stop": _args(hooks.stop),
+        "start": _args(hooks.start),
+        "post": list(host.post_commands),
+        "post_failure": host.post_failure,
+        "health": _args(hooks.health),
+        "health_check": health_check(host),
+    }
+    return Step("rollback", f"go back to {target or 'the last good release'}", args)
 
 
 def health_check(host: Host) -> Json:

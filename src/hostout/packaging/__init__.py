@@ -19,7 +19,7 @@ from hostout.packaging import configuration, develop, scm
 from hostout.packaging.bundle import Bundle
 from hostout.packaging.closure import Closure
 from hostout.packaging.develop import Released
-from hostout.packaging.identity import release_id
+from hostout.packaging.identity import counted_options, release_id
 from hostout.packaging.places import Places
 from hostout.packaging.rehearsal import Rehearsal, exact, rehearse
 
@@ -81,6 +81,7 @@ def _release(
         files=bundle.files,
         messages=tuple(_messages(released, Places.of(local).configuration(host.name))),
         scm=scm.describe(Path(local.directory)),
+        options=counted_options(host, local),
         settings=_settings(host, bundle, rehearsal, _versions(requirements, environment, found, rehearsal)),
     )
     return dataclasses.replace(release, id=release_id(release, host, local))

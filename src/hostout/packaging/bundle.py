@@ -28,6 +28,10 @@ LEFT_OUT = (".git", ".svn", ".hg", "__pycache__", "*.pyc")
 """What an included folder holds that is not the user's work, or differs from one run to the next."""
 
 
+MOST_LINKS = 40
+"""Behind each other, as the kernel has it."""
+
+
 @dataclass(frozen=True)
 class Bundle:
     """``roots`` are the names of the files of option ``buildout``; ``removed`` the sections that do not travel.
@@ -186,18 +190,56 @@ def _link(path: Path, directory: Path) -> str:
 
 def _check_links(files: Mapping[str, BundleFile], host: Host) -> None:
     """Symbolic links lead to files and folders that travel as well, or the release would differ from what is here."""
-    lost = [f for f in files.values() if f.target and not _leads_inside(f, files)]
+    links = [file for file in files.values() if file.target]
     problems = [
-        f"[{host.name}] include: {f.name} is a symbolic link to {f.target}, which is not included ({_origin(host)})"
-        for f in lost
+        f"[{host.name}] include: {link.name} is a symbolic link to {link.target}, {why} ({_origin(host)})"
+        for link in links
+        if (why := _astray(link, files))
     ]
     if problems:
         raise ConfigurationError(problems, host=host.name)
 
 
-def _leads_inside(file: BundleFile, files: Mapping[str, BundleFile]) -> bool:
-    target = posixpath.normpath(posixpath.join(posixpath.dirname(file.name), file.target))
-    return target in files or any(name.startswith(f"{target}/") for name in files)
+def _astray(link: BundleFile, files: Mapping[str, BundleFile]) -> str:
+    """Why a link leads to nothing that travels; empty where it does."""
+    try:
+        name = _end(link, files)
+    except _Astray as astray:
+        return str(astray)
+    travels = name in files or any(other.startswith(f"{name}/") for other in files)
+    return "" if travels else "which is not included"
+
+
+class _Astray(Exception):
+    """A link leads where no release has anything."""
+
+
+def _end(link: BundleFile, files: Mapping[str, BundleFile]) -> str:
+    """What a link leads to, as a kernel follows it: ``a/..`` is not the folder of ``a`` where that is a link."""
+    place, left, met = link.name.split("/")[:-1], _words(link), 1
+    while left:
+        word = left.pop()
+        if word == ".." and not place:
+            raise _Astray("which leads out of the buildout")
+        if word == "..":
+            place.pop()
+            continue
+        file = files.get("/".join([*place, word]))
+        if file is None or not file.target:
+            place.append(word)
+            continue
+        left += _words(file)
+        met += 1
+        if met > MOST_LINKS:
+            raise _Astray("which leads in a circle")
+    return "/".join(place)
+
+
+def _words(link: BundleFile) -> list[str]:
+    """The words of where a link leads, the first one last."""
+    if posixpath.isabs(link.target):
+        raise _Astray("which is not included")
+    return [word for word in reversed(link.target.split("/")) if word not in ("", ".")]
 
 
 def _is_cfg(name: str) -> bool:

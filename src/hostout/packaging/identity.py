@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
 
 from hostout.model import BundleFile, Host, Json, LocalBuildout, Release
 
@@ -37,7 +36,7 @@ def release_id(release: Release, host: Host, local: LocalBuildout) -> str:
         "pins": sorted(release.settings.pins),
         "files": sorted(_file(f) for f in release.files),
         "host": {name: getattr(host, name) for name in _fields() - NOT_DEPLOYED},
-        "options": _options(host, local),
+        "options": counted_options(host, local),
     }
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:8]
@@ -51,7 +50,7 @@ def _fields() -> frozenset[str]:
     return frozenset(field.name for field in dataclasses.fields(Host))
 
 
-def _options(host: Host, local: LocalBuildout) -> Mapping[str, str]:
-    """By name, as written; where they name our folder they mean the host's."""
+def counted_options(host: Host, local: LocalBuildout) -> dict[str, str]:
+    """The options that count, by name, as written; where they name our folder they mean the host's."""
     counted = {n: v for n, v in host.options.items() if n.replace("_", "-") not in LOCAL_OPTIONS}
     return {name: value.replace(local.directory, host.path) for name, value in counted.items()}

@@ -38,8 +38,9 @@ PART_TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What zc.buildout found: ``parts`` and ``extensions`` to be built, the section with pins and what the files have
-    in it, whether mr.developer is in use, and every distribution that parts, recipes and extensions need."""
+    """What zc.buildout found: ``parts`` (those of ``live-parts`` and ``sudo-parts`` too) and ``extensions`` to be
+    built, the section with pins and what the files have in it, whether mr.developer is in use, and every distribution
+    that parts, recipes and extensions need."""
 
     parts: tuple[str, ...]
     extensions: tuple[str, ...]
@@ -86,6 +87,7 @@ def builds_the_same(host: Host, local: LocalBuildout) -> bool:
 def _question(host: Host, local: LocalBuildout, bundle: Bundle) -> dict[str, Json]:
     return {
         "parts": list(host.parts),
+        "later": [*host.live_parts, *host.sudo_parts],
         "install": not builds_the_same(host, local),
         "seconds": PART_TIMEOUT,
         "versions": host.versions,

@@ -64,7 +64,7 @@ class Rehearsal:
     def answer(self) -> Answer:
         self._watch()
         extensions = self._choose("extensions")
-        wanted = self.question["parts"] or self._choose("parts")
+        wanted = list(dict.fromkeys([*(self.question["parts"] or self._choose("parts")), *self.question["later"]]))
         developer = bool({*DROPPED} & {*self.options.get("extensions", "").split()})
         self.options["extensions"] = "\n".join(extensions)
         self._load()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from hostout.model import Emit, Event, Facts, Json, Step
 from hostout.remote import quoting, zipapp
 from hostout.remote.channel import BLOCK, OUT, pieces, status
 from hostout.remote.connection import Connection
-from hostout.remote.sudo import SudoUnavailable, as_user, new_token
+from hostout.remote.sudo import SudoUnavailable, as_user, beside, new_token
 
 __all__ = ["Agent", "Blob", "SudoUnavailable", "Unfit"]
 
@@ -41,6 +42,10 @@ KINDS = {
     protocol.WARNING: "warning",
 }
 """What the agent says, and the kind of Event that it is here."""
+
+
+QUESTIONS = frozenset({"facts", "follow", "log", "releases", "status", "recorded", "would_clean", "health"})
+"""Actions that leave an agent nothing to end."""
 
 
 class Unfit(RemoteError):
@@ -74,7 +79,9 @@ class Agent:
         self.emit = emit
         self.facts = Facts({})
         self.ready = False
+        self.heard = 0.0
         self._number = 0
+        self._begun = False
         self._stderr: list[bytes] = []
         self._sender: _Sender | None = None
         self._waiting: deque[bytes] = deque()
@@ -109,6 +116,7 @@ class Agent:
 
         Events are emitted as they come. Raises RemoteError when the Step fails, ConnectionFailed when the host is lost.
         """
+        self._begun = self._begun or step.do not in QUESTIONS
         sender = self._send(step, blobs)
         try:
             return self._answer()
@@ -126,8 +134,8 @@ class Agent:
         return bool(self.channel.closed)
 
     def close(self) -> None:
-        """Ends the agent."""
-        if self._sender is not None and self._sender.is_alive():
+        """Ends the agent; one that has begun something is waited for, as it may have to start what it stopped."""
+        if not self._begun or (self._sender is not None and self._sender.is_alive()):
             self.channel.close()
             return
         with contextlib.suppress(OSError, EOFError, SSHException):  # it is gone already
@@ -142,6 +150,8 @@ class Agent:
     def _begin(self, program: zipapp.Program, become: bool) -> None:
         token = new_token()
         argv = as_user("root", token, program.argv) if become else list(program.argv)
+        if program.beside:
+            argv = beside(program.beside, argv)
         with self.connection.alive():
             self.channel.exec_command(quoting.join(argv))
         if become:
@@ -160,7 +170,7 @@ class Agent:
         if kind == protocol.FAILED:
             self._result(message)
         if kind == protocol.READY:
-            self.facts, self.ready = Facts(message["facts"]), True
+            self.facts, self.ready, self.heard = Facts(message["facts"]), True, time.time()
         return self.ready
 
     def _unfit(self, message: Json) -> Unfit:

@@ -40,19 +40,29 @@ SEND = "hostout: send"
 """What the loader says when it wants the program by standard input."""
 
 LOADER = (
-    "import base64,os,sys,zlib;"
-    "n=int(sys.argv[2]);"
-    f"d=sys.argv[1] or (os.write(1,b'{SEND}\\n'),sys.stdin.read(n))[1];"
-    "d=zlib.decompress(base64.b64decode(d));"
-    "k=int.from_bytes(d[:4],'big');"
-    "z=os.memfd_create('hostout',0);"
-    "q=os.memfd_create('question',0);"
-    "os.write(z,d[4:4+k]);"
-    "os.write(q,d[4+k:]);"
-    "p='/proc/self/fd/%d';"
+    "import base64,os,sys,zlib\n"
+    "d,n=sys.argv[1],int(sys.argv[2])\n"
+    "if len(d)<n and len(sys.argv)>3:\n"
+    " try:\n"
+    "  d=open(sys.argv[3]).read(n)\n"
+    " except OSError:\n"
+    "  pass\n"
+    "if len(d)<n:\n"
+    f" os.write(1,b'{SEND}\\n')\n"
+    " d=sys.stdin.read(n)\n"
+    "d=zlib.decompress(base64.b64decode(d))\n"
+    "k=int.from_bytes(d[:4],'big')\n"
+    "z=os.memfd_create('hostout',0)\n"
+    "q=os.memfd_create('question',0)\n"
+    "os.write(z,d[4:4+k])\n"
+    "os.write(q,d[4+k:])\n"
+    "p='/proc/self/fd/%d'\n"
     "os.execv(sys.executable,[sys.executable,'-I','-S','-B',p%z,p%q])"
 )
-"""Puts program and question into memory files and becomes that program, so that the process list shows neither."""
+"""Puts program and question into memory files and becomes that program, so that the process list shows neither.
+
+Both are its first argument, or in the file that its third one names, or come by standard input when it asks.
+"""
 
 START = (
     "echo; l=$1; shift; f=; for p in " + " ".join(PYTHONS) + "; do "
@@ -71,23 +81,28 @@ The empty line before all ends whatever a login shell has said.
 
 @dataclass(frozen=True)
 class Program:
-    """What is sent: ``argv`` starts it, ``later`` follows on standard input when it asks (empty, as a rule)."""
+    """What is sent: ``argv`` starts it.
+
+    ``beside`` is to be in the file that a further argument names. ``later`` follows on standard input when it asks.
+    """
 
     argv: tuple[str, ...]
-    later: bytes
+    beside: str = ""
+    later: bytes = b""
 
 
 def program(package: Path, question: Mapping[str, Json], *, through_sudo: bool = False) -> Program:
     """The agent in ``package`` with its question.
 
-    ``through_sudo`` keeps both out of the command line: sudo stays in the process list as long as the agent runs, and
-    writes what it is called with to the log of the host.
+    ``through_sudo`` keeps both out of the command line that sudo gets: it writes that to the log of the host.
     """
     payload = _payload(zipped(package), json.dumps(question, separators=(",", ":")).encode())
     start = ("sh", "-c", START, "hostout", LOADER)
-    if not through_sudo and len(payload) + len(LOADER) + len(START) <= LONGEST_COMMAND:
-        return Program((*start, payload, "0"), b"")
-    return Program((*start, "", str(len(payload))), payload.encode())
+    if len(payload) + len(LOADER) + len(START) > LONGEST_COMMAND:
+        return Program((*start, "", str(len(payload))), later=payload.encode())
+    if through_sudo:
+        return Program((*start, "", str(len(payload))), payload, payload.encode())
+    return Program((*start, payload, "0"))
 
 
 def _payload(archive: bytes, question: bytes) -> str:

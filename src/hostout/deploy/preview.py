@@ -1,0 +1,144 @@
+"""What ``--dry-run`` prints of a Step: what the host would do, in the order it would do it, every command line.
+
+Pure: lines only, those that begin with a tab stand below the one before. What does not belong here: which Steps there
+are (``plan``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from hostout.deploy.plan import amount, live_name
+from hostout.model import Facts, Host, Json, Step
+
+ADOPTED = "releases/0000-adopted"
+
+
+@dataclass(frozen=True)
+class Preview:
+    """One deployment to come: ``owner`` runs the application, ``root`` stands for who runs what needs root."""
+
+    host: Host
+    facts: Facts
+    owner: str
+    root: str = "root"
+
+    def lines(self, step: Step) -> list[str]:
+        """What to print of a Step."""
+        details = DETAILS.get(step.do)
+        return [f"would {step.text}", *(f"\t{line}" for line in (details(self, step.args) if details else ()))]
+
+    # the Steps
+
+    def layout(self, args: Mapping[str, Json]) -> Iterator[str]:
+        moved = self.facts.data.get("adopt") or ()
+        if moved:
+            yield f"the buildout in {self.host.path} becomes release 0000-adopted:"
+        for name in moved:
+            yield f"move {self.host.path}/{name} to {self.host.path}/{ADOPTED}/{name}"
+
+    def receive(self, args: Mapping[str, Json]) -> Iterator[str]:
+        for blob in args["blobs"]:
+            there = f", {amount(blob['offset'])} are there already" if blob["offset"] else ""
+            yield f"{blob['name']} ({amount(blob['size'])}{there})"
+
+    def environment(self, args: Mapping[str, Json]) -> Iterator[str]:
+        yield from args["wheels"]
+
+    def stage(self, args: Mapping[str, Json]) -> Iterator[str]:
+        record = args.get("record") or {}
+        for file in sorted(record.get("files", ()), key=lambda file: str(file["name"])):
+            yield f"{file['name']} -> {file['target']}" if file.get("target") else str(file["name"])
+        for name in ("var", *record.get("shared", ())):
+            yield f"{name} -> {self.host.path}/{name}"
+
+    def build(self, args: Mapping[str, Json]) -> Iterator[str]:
+        yield from self._as_root("build-command", args["commands"])
+        yield _line("buildout", self.builder, " ".join(["bin/buildout", *args["arguments"]]))
+
+    def stop(self, args: Mapping[str, Json]) -> Iterator[str]:
+        yield from self._as_root("pre-command", args["commands"])
+        yield from self._hooks("stop hook", args["hooks"])
+
+    def golive(self, args: Mapping[str, Json]) -> Iterator[str]:
+        if live_name(self.facts) and not args["stopped"]:
+            yield from self.stop({"commands": args["pre"], "hooks": args["stop"]})
+        yield self._switched(args["name"])
+        yield from self._outside()
+        for line in args["migrate"]:
+            yield _line("migrate-command", self.owner, line)
+        yield from self._started(args)
+        yield f"keep the newest {args['keep']} good releases, remove those before that nobody uses"
+
+    def rollback(self, args: Mapping[str, Json]) -> Iterator[str]:
+        yield "what stops and starts a release is recorded with it; where nothing is:"
+        yield from self.stop({"commands": args["pre"], "hooks": args["stop"]})
+        yield self._switched(self._target(args["to"]))
+        yield "live-parts and sudo-parts as they are recorded with it"
+        yield from self._started(args)
+
+    def restart(self, args: Mapping[str, Json]) -> Iterator[str]:
+        yield from self._hooks("start hook", args["start"])
+
+    def command(self, args: Mapping[str, Json]) -> Iterator[str]:
+        yield self._hook("command", args)
+
+    # what they consist of
+
+    @property
+    def builder(self) -> str:
+        return self.host.buildout_user or self.owner
+
+    def _switched(self, name: str) -> str:
+        return f"{self.host.path}/current -> releases/{name} (is {live_name(self.facts) or 'not there'} now)"
+
+    def _target(self, given: str | None) -> str:
+        """Which release that is, where nobody named one."""
+        if given:
+            return given
+        releases, live = self.facts["releases"], live_name(self.facts)
+        number = next((r["number"] for r in releases if r["name"] == live), None)
+        good = [r for r in releases if r["state"] == "good" and (number is None or r["number"] < number)]
+        return str(max(good, key=lambda r: int(r["number"]))["name"]) if good else "(there is none that is good)"
+
+    def _outside(self) -> Iterator[str]:
+        for part in self.host.live_parts:
+            yield _line("live part", self.owner, part)
+        for part in self.host.sudo_parts:
+            yield _line("sudo part", self.root, part)
+
+    def _started(self, args: Mapping[str, Json]) -> Iterator[str]:
+        yield from self._hooks("start hook", args["start"])
+        yield from self._as_root("post-command", args["post"])
+        yield from self._hooks("health hook", args["health"])
+        if check := args["health_check"]:
+            yield f"health-check: {check['check']} (for at most {check['timeout']:g} s)"
+
+    def _as_root(self, what: str, lines: Iterable[str]) -> Iterator[str]:
+        return (_line(what, self.root, line) for line in lines)
+
+    def _hooks(self, what: str, hooks: Iterable[Mapping[str, Json]]) -> Iterator[str]:
+        return (self._hook(what, hook) for hook in hooks)
+
+    def _hook(self, what: str, hook: Mapping[str, Json]) -> str:
+        return _line(what, self.root if hook.get("user") == "root" else self.owner, hook["line"])
+
+
+def _line(what: str, user: str, line: str) -> str:
+    return f"{what} as {user}: {line}"
+
+
+DETAILS: Mapping[str, Callable[[Preview, Mapping[str, Json]], Iterator[str]]] = {
+    "layout": Preview.layout,
+    "receive": Preview.receive,
+    "environment": Preview.environment,
+    "stage": Preview.stage,
+    "build": Preview.build,
+    "stop": Preview.stop,
+    "golive": Preview.golive,
+    "rollback": Preview.rollback,
+    "restart": Preview.restart,
+    "command": Preview.command,
+}
+"""By the action of a Step what it consists of."""
