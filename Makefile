@@ -17,10 +17,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CACHE_DIR ?= $(CURDIR)/.build/pip
 export HOSTOUT_MACHINES ?= $(CURDIR)/.build/machines
 
-.PHONY: help test lint demo bench clean
+.PHONY: help test test-faults lint demo bench clean
 
 help:
 	@echo "make test    ruff, mypy, quick tests, real buildouts, real hosts where this machine can have some"
+	@echo "make test-faults   everything that may befall a deployment, as often as it takes: an hour or two"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make demo    the whole journey with an SSH server in a temporary folder"
 	@echo "make bench   how quick the command line is"
@@ -29,6 +30,10 @@ help:
 test: lint
 	$(PYTEST) -q -n $(JOBS) -m "not buildout and not machine"
 	$(PYTEST) -v -n $(JOBS) -m "buildout or machine"
+
+# make test tries each fault a few times; FAULTS=--seed=N repeats the moments of a run
+test-faults: $(VENV)/made
+	HOSTOUT_FAULTS=full $(PYTEST) -v -n $(JOBS) -m faults $(FAULTS)
 
 lint: $(VENV)/made
 	$(BIN)/ruff check .

@@ -368,7 +368,7 @@ def test_what_was_stopped_is_started_by_the_next_one_where_everybody_was_killed(
     started(live, 2)
 
 
-@pytest.mark.parametrize("how", ["killed", "hung up"])
+@pytest.mark.parametrize("how", ["killed", "asked to end", "hung up"])
 def test_what_was_stopped_is_started_at_once_when_nobody_waits_for_the_build(
     able: Place, live: Path, work: Work, how: str
 ) -> None:
@@ -376,8 +376,13 @@ def test_what_was_stopped_is_started_at_once_when_nobody_waits_for_the_build(
     agent.request("stop", {"commands": [], "hooks": []})
     stage_doing(able, agent, work.code, TWO)
     work.send(agent, TWO)
-    kill_agent(agent) if how == "killed" else agent.hang_up()
+    if how == "hung up":
+        agent.hang_up()
+    else:
+        agent.process.send_signal(signal.SIGKILL if how == "killed" else signal.SIGTERM)
+        agent.process.wait(20)
     started(live, 2)
+    assert able.agent().request("owners").message.startswith("locked: alice on laptop")
     assert status(able, TWO)["state"] == "running"
     work.finish()
     assert work.ends(TWO)["state"] == "done"

@@ -235,9 +235,10 @@ def test_where_current_is_lost_what_was_live_last_comes_back(place: Place, three
     if dangling:
         (place.path / "current").symlink_to("releases/0009-99999999")
     reply = three.request("rollback", {})
-    assert (reply.result["name"], reply.result["before"]) == (TWO, None)
-    assert reply.lines("note")[0].endswith(f"nothing is live; the last that was live is {TWO}")
-    assert live(place) == TWO
+    assert reply.result["name"] == TWO
+    assert reply.lines("note")[0].endswith(f"the last that was live is {TWO}: it leads there again")
+    assert (live(place), place.state(TWO)) == (TWO, "good")
+    assert story(place)[-3:] == [f"0002-stop {TWO}", f"0002-start {TWO}", f"0002-post {TWO}"]
 
 
 def grown(place: Place, name: str, size: int) -> None:

@@ -29,11 +29,16 @@ def env() -> BuildoutEnvironment:
 
 def refused(project: Project, machine: Machine, status: int, *words: str, **variables: str) -> str:
     """What the deployment says in one line; the machine is as it was before."""
+    (line,) = reasons(project, machine, status, *words, **variables)
+    return line
+
+
+def reasons(project: Project, machine: Machine, status: int, *words: str, **variables: str) -> list[str]:
+    """The same in a line for each reason."""
     before = tree(machine, "/srv", "/home", "/etc")
     said = project.fail(status, "host1", *(words or ("deploy",)), **variables)
     assert tree(machine, "/srv", "/home", "/etc") == before, said
-    (line,) = [line for line in said.splitlines() if line.startswith("Hostout: [host1]")]
-    return line
+    return [line for line in said.splitlines() if line.startswith("Hostout: [host1]")]
 
 
 def test_no_python_and_nobody_who_agrees_to_install_it(
@@ -78,8 +83,9 @@ def test_a_missing_user_is_created_only_if_somebody_agrees(
 def test_a_path_that_cannot_be_written(env: BuildoutEnvironment, machine: Machine, tmp_path: Path) -> None:
     machine.add_user("app")
     project = hello(env, tmp_path, machine, user="app", more="no-sudo = true")
-    line = refused(project, machine, 1)
-    assert "/srv/hello" in line and "not writable" in line and "/srv/buildout-cache" in line
+    path, cache = reasons(project, machine, 1)
+    assert "/srv/hello" in path and "/srv/buildout-cache" in cache
+    assert "not writable" in path and "not writable" in cache
 
 
 def test_a_full_disk_is_said_before_anything_is_sent(

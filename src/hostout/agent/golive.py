@@ -23,6 +23,7 @@ from .site import Site
 def stop(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     """The action: ``pre-commands``, and the stop hooks of what is live. It can be cancelled: then start that again."""
     switch.check(session.site)
+    switch.mend(session)
     live = release.live(session.site)
     if live is not None:
         journal.write(session.site, {"release": None, "before": live.name})
@@ -52,12 +53,11 @@ def golive(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     if new.state == STAGING:
         raise Failed(f"release {new.name} is {new.state}: it has to be built before it can go live")
     switch.check(session.site)
+    switch.mend(session)
     live = release.live(session.site)
     if live is not None and live.name == new.name and new.state == GOOD:
         return already(session, new, args)
     _check_strays(session, live, args.get("strays", "any"))
-    if lost := switch.lost(session.site):
-        session.note(lost)
     before, was = _before(session, new, live), new.state
     commands = {name: list(args.get(name, ())) for name in application.RECORDED}
     new = new.changed(commands=commands, before=before.name if before else None)
@@ -69,6 +69,15 @@ def already(session: Session, new: Release, args: Mapping[str, Any]) -> dict[str
     if args.get("stopped"):
         restart(session, args)
     return {"name": new.name, "state": new.state, "before": new.record.get("before"), "switch_seconds": 0.0}
+
+
+def anew(session: Session, live: Release, args: Mapping[str, Any]) -> dict[str, Any]:
+    """What is live is stopped, should it run, and started."""
+    try:
+        stop(session, {"commands": args.get("pre", ()), "hooks": args.get("stop", ())})
+    except Failed as failure:
+        session.warn(failure.message)
+    return already(session, live, {**args, "stopped": True})
 
 
 def unfinished(site: Site) -> bool:

@@ -23,16 +23,15 @@ def rollback(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     """The action; when it returns that release is live, when it raises the one that was live is again."""
     site = session.site
     switch.check(site)
+    was_lost = switch.mend(session)
     live, existing = release.live(site), release.everything(site)
     to = str(args.get("to") or "-1")
     back = _BACK.fullmatch(to)
-    target = _back(existing, live or switch.was_live(site), int(back[1]), live) if back else _named(existing, to)
+    # where nothing was live any more, the last that was counts as one
+    target = _back(existing, live, int(back[1]), counts=was_lost) if back else _named(existing, to)
     _check(target, bool(args.get("force")))
     if live is not None and live.name == target.name:
-        session.note(f"release {target.name} is live already")
-        return golive.already(session, target, args)
-    if lost := switch.lost(site):
-        session.note(lost)
+        return golive.anew(session, target, args) if was_lost else _live_already(session, target, args)
     return _change(session, target, live, args).run()
 
 
@@ -45,9 +44,14 @@ def _change(session: Session, target: Release, live: Release | None, args: Mappi
     return Change(session, target, live, {**args, **commands, "pre": args.get("pre", ()), "migrate": ()}, was)
 
 
-def _back(existing: Sequence[Release], last: Release | None, steps: int, live: Release | None) -> Release:
-    """So many good releases back from the live one; where nothing is live, the last that was counts as one."""
-    good = [one for one in existing if one.state == GOOD and _older(one, last, live)]
+def _live_already(session: Session, target: Release, args: Mapping[str, Any]) -> dict[str, Any]:
+    session.note(f"release {target.name} is live already")
+    return golive.already(session, target, args)
+
+
+def _back(existing: Sequence[Release], live: Release | None, steps: int, *, counts: bool) -> Release:
+    """So many good releases back from the live one, which may count itself."""
+    good = [one for one in existing if one.state == GOOD and _older(one, live, counts)]
     if len(good) < steps:
         raise Failed(f"nothing to go back to: {_too_few(len(good), live)}")
     return good[-steps]
@@ -60,10 +64,8 @@ def _too_few(good: int, live: Release | None) -> str:
     return f"{many} older than {live.name}"
 
 
-def _older(one: Release, last: Release | None, live: Release | None) -> bool:
-    if live is not None:
-        return one.number < live.number
-    return last is None or one.number <= last.number
+def _older(one: Release, live: Release | None, counts: bool) -> bool:
+    return live is None or one.number < live.number or (counts and one.number == live.number)
 
 
 def _named(existing: Sequence[Release], to: str) -> Release:

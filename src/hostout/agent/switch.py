@@ -33,13 +33,19 @@ def check(site: Site) -> None:
         raise Failed(f"{site.current} is not a link to a release: it was not made by hostout; move it away first")
 
 
-def lost(site: Site) -> str:
-    """What to say where nothing is live though something was: which release, by what the records say; else nothing."""
+def mend(session: Session) -> bool:
+    """Put back ``current`` where something was live and it is lost; whether it was.
+
+    Without it nobody reaches the application that runs, neither to stop it nor to go back to it. Raises Failed.
+    """
+    site = session.site
     was = was_live(site)
     if was is None or live_name(site) is not None:
-        return ""
+        return False
     found = f"{site.current} names {named(site)}, which is not there" if named(site) else f"{site.current} is missing"
-    return f"{found}: nothing is live; the last that was live is {was.name}"
+    session.note(f"{found}; the last that was live is {was.name}: it leads there again")
+    to(session, was)
+    return True
 
 
 def was_live(site: Site) -> Release | None:

@@ -6,6 +6,7 @@ What does not belong here: what the Steps are (``plan``), how bytes get there (`
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ from hostout.deploy.preview import Preview
 from hostout.deploy.readiness import Readiness
 from hostout.deploy.surroundings import Surroundings
 from hostout.deploy.visit import Visit
-from hostout.errors import RemoteError
+from hostout.errors import ConnectionFailed, RemoteError
 from hostout.model import Extent, Facts, Host, Json, Release, Step
 from hostout.remote.agent import Agent, Unfit
 
@@ -307,8 +308,9 @@ class Deployment:
             return
         self.visit.leave()
         until = time.monotonic() + STARTS_WITHIN
-        while self.visit.facts_now().data.get("switching") and time.monotonic() < until:
-            time.sleep(LOOK)
+        with contextlib.suppress(ConnectionFailed):  # then nobody can wait for it, and it happens all the same
+            while self.visit.facts_now().data.get("switching") and time.monotonic() < until:
+                time.sleep(LOOK)
 
     def _judge(self, result: Json) -> None:
         """What went live and is not known to be well is said."""
