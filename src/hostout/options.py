@@ -381,7 +381,7 @@ def _inside(word: str) -> str:
 
 NOT_SHARED = {
     "var": "in var, which lives through releases anyway",
-    **dict.fromkeys(("releases", "current", ".hostout", "release.json"), "hostout's own"),
+    **dict.fromkeys(("releases", "current", ".hostout", "release.json", ".manifest.json"), "hostout's own"),
     **dict.fromkeys(("bin", "parts", "develop-eggs", ".installed.cfg"), "what buildout makes anew for each release"),
 }
 """What cannot be shared by releases, by the first word of its path, and why."""

@@ -48,7 +48,8 @@ def perform(session: Session, request: Request, action: Action) -> None:
         fail(session, request, failed)
     else:
         if action.changes:
-            _note_down(session, request, started, {"ok": True, "state": result.get("state")})
+            ended = {"ok": True, "name": result.get("name"), "state": result.get("state")}
+            _note_down(session, request, started, ended)
         session.wire.event(DONE, id=request.get("id"), result=result)
 
 
@@ -86,16 +87,18 @@ def _note_down(session: Session, request: Request, started: float, outcome: Mapp
     if not session.lock.held:
         return
     args, client = request.get("args") or {}, session.question.get("client") or {}
+    # a rollback is told which release it went to only when it is there
+    name = str(outcome.get("name") or args.get("name") or args.get("to") or "")
     entry = {
         "what": request["do"],
-        "release": args.get("name"),
+        "release": name or None,
         "file": args.get("file"),
-        **_scm(session, args),
+        **_scm(session, name),
         "user": client.get("user"),
         "machine": client.get("machine"),
         "login": people.login(),
         "seconds": round(time.monotonic() - started, 3),
-        **outcome,
+        **{what: value for what, value in outcome.items() if what != "name"},
     }
     entry = {name: value for name, value in entry.items() if value is not None}
     try:
@@ -106,8 +109,7 @@ def _note_down(session: Session, request: Request, started: float, outcome: Mapp
         session.warn(warning)
 
 
-def _scm(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
-    """From which commit the release of a request was made, and whether there was more than that."""
-    name = str(args.get("name") or "")
+def _scm(session: Session, name: str) -> dict[str, Any]:
+    """From which commit that release was made, and whether there was more than that."""
     scm = release.load(session.site.release(name)).record.get("scm") if release.NAME.fullmatch(name) else None
     return {what: scm.get(what) for what in ("commit", "dirty")} if isinstance(scm, dict) else {}

@@ -14,7 +14,8 @@ The one file that both sides read. What does not belong here: what an action doe
 **Requests** are ``{"id": n, "do": action, "args": {...}}``, one a line. ``receive`` announces blobs, whose bytes
 (``size - offset`` of each, in their order) follow its line at once. A request ends with ``done`` or ``failed``;
 before that come any number of other events. After ``failed`` the agent drops what is left of announced bytes and
-takes the next request. ``{"do": "cancel"}`` while a build or a command runs ends that (with ``failed``).
+takes the next request. ``{"do": "cancel"}`` while a build or a command runs ends that (with ``failed``); while the
+lock is waited for, that; while a build is followed, the build.
 
 Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout", "retry", "interval", "text"}``)::
 
@@ -39,6 +40,10 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
                   or {"name", "again": release, "client"}: the content of that one once more
     build        {"name", "config" (else as recorded), "arguments": [...], "commands": [line as root]}
                                                 -> {"state", "log"}
+                 a job: a process that goes on when client and agent are gone, and keeps the lock meanwhile
+    follow       {"name"}                       -> {"state", "release"}: the build of that release from its first line
+                 (commands as ``run``, what the agent said as ``note``, the rest as ``out``), and how it ends or ended
+    log          {"name": name|number|id|null}  -> {"name"}: its log, line by line as ``out``; null: the newest one
     stop         {"commands": [line as root], "hooks": [STEP]}                      -> {"stopped": bool}
     golive       {"name", "stopped": bool, "pre": [line], "stop": [STEP], "migrate": [line], "start": [STEP],
                   "post": [line], "post_failure": "ignore"|"rollback", "health": [STEP],
@@ -57,9 +62,11 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
     owners       {}                             owners and modes of path and cache, all the way down
     put          {"name", "file"}               a line in the ledger: somebody put a file into that release
 
-Of two that change the same ``path`` the second gets ``failed`` with who holds the lock. It is held from
-the first request that changes something until ``golive`` or ``restart`` has ended, or the agent ends.
-A client that goes away after ``stop`` and before ``golive`` leaves an agent that starts the old release again.
+Of two that change the same ``path`` the second gets ``failed`` with who holds the lock, when the first one is still
+there after 3 s (and ``lock_wait``). It is held from the first request that changes something until ``golive``,
+``rollback`` or ``restart`` has ended, or the agent and its job have. Whoever takes it next takes back what somebody
+who was killed had begun. A client that goes away after ``stop`` and before ``golive`` leaves an agent that starts the
+old release again at once; where the agent is killed, a process that watches it does.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def _is_put(entry: Mapping[str, Any], live: Release, since: float) -> bool:
 
 
 def _put(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: entry.get(name) for name in ("time", "file", "user")}
+    return {name: entry.get(name) for name in ("time", "file", "user", "machine")}
 
 
 def _when(entry: Mapping[str, Any]) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from . import durable, environment, layout, people, release
+from . import durable, environment, layout, manifest, people, release
 from .failure import Failed, storage
 from .people import acting_as
 from .protocol import STAGING
@@ -21,7 +21,7 @@ from .release import NAME, RECORD, Release
 from .session import Session
 from .store import Index
 
-_NOT_FROM_A_BUNDLE = ("var", RECORD, "bin/buildout")
+_NOT_FROM_A_BUNDLE = ("var", RECORD, manifest.FILE, "bin/buildout")
 # ours, and what every release has of its own
 _NOT_SHARED = ("var", "releases", "current", ".hostout", "bin", "parts", "develop-eggs", ".installed.cfg", RECORD)
 _CONTENT = (

@@ -1,0 +1,1 @@
+Files that the application wrote into its release are named before anything is changed (`media/ is not in var or shared: it stays in release 0006-…`); a deployment goes on without them only if somebody agrees.

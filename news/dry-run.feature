@@ -1,0 +1,1 @@
+`--dry-run` prints every step with its details, from what is on the host: files to upload with their sizes, command lines with the user that runs them, what an adoption would move. It changes nothing there.

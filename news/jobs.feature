@@ -1,0 +1,1 @@
+A build goes on when the connection drops, the client is killed or the agent on the host is, also where logind ends what users leave running (`KillUserProcesses=yes`, as root or with sudo); the next `deploy` of the same release follows it from its first line, and `log` shows any build's.

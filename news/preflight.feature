@@ -1,0 +1,1 @@
+All that a host has against a deployment is said at once, before anything is changed on it: owners, space and inodes, a foreign `current`, data that `shared` would leave behind, `sudo` that is refused. Clocks that differ by more than a minute are a warning.
