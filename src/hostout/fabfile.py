@@ -113,7 +113,7 @@ def releases() -> None:
     _inspection().releases()
 
 
-@deploys()
+@looks
 def rollback(release: str = "") -> None:
     """Make an earlier release live again: the last good one, or a name, number, id or -n"""
     host = current()

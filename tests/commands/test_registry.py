@@ -99,3 +99,8 @@ def test_a_file_named_by_two_hosts_is_executed_once(tmp_path: Path) -> None:
     for host in ("host1", "host2"):
         registry.for_host(host, [str(file)], [])
     assert counter.read_text() == "x"
+
+
+def test_no_check_of_a_plugin_keeps_anybody_from_going_back() -> None:
+    commands = Registry().for_host("host1", (), ())
+    assert [commands.deploys(name) for name in ("deploy", "rollback", "status", "clean")] == [True, False, False, False]

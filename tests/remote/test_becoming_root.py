@@ -5,6 +5,7 @@ The sudo here is a stand-in that asks and answers as the real one does; the real
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from dataclasses import replace
@@ -50,6 +51,9 @@ if mode == "silent":
 os.environ["IS_ROOT"] = "yes"
 os.environ["USER"] = args[args.index("-u") + 1]
 command = args[args.index("--") + 1:]
+if mode == "confined":
+    command[-1] = "/proc/no/such/file"
+os.closerange(3, 256)
 os.execvp(command[0], command)
 """
 
@@ -201,18 +205,37 @@ def test_what_varies_is_never_in_a_script() -> None:
     assert "app" not in argv[2]
 
 
-def test_the_agent_runs_as_root_behind_a_password(
-    worker: EmbeddedHost, log_in: LogIn, heard: Heard, tmp_path: Path
-) -> None:
-    package = tmp_path / "package"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "serve.py").write_text(
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    folder = tmp_path / "package"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "serve.py").write_text(
         "import json, os, sys\n"
         "def main(question):\n"
         "    print(json.dumps({'event': 'ready', 'facts': {'root': os.environ.get('IS_ROOT')}}), flush=True)\n"
         "    print(json.dumps({'event': 'done', 'id': 1, 'result': sys.stdin.readline()}), flush=True)\n"
     )
+    return folder
+
+
+@pytest.mark.parametrize("mode", ["password", "nopasswd", "confined"])
+def test_the_program_gets_past_sudo_and_not_into_its_log(
+    worker: EmbeddedHost, log_in: LogIn, heard: Heard, package: Path, mode: str
+) -> None:
+    worker.environment["SUDO_MODE"] = mode
+    question = {"x": "y" * 1000, "z": os.urandom(3000).hex()}
+    worker.user = "worker"
+    agent = Agent.start(log_in(worker), question, become=True, emit=heard, package=package)
+    assert agent.facts["root"] == "yes"
+    assert agent.request(Step("x", "")) == '{"id":1,"do":"x","args":{}}\n'
+    agent.close()
+    assert len((worker.home / "sudo-was-asked").read_text()) < 3000
+
+
+def test_the_agent_runs_as_root_behind_a_password(
+    worker: EmbeddedHost, log_in: LogIn, heard: Heard, package: Path
+) -> None:
     agent = Agent.start(log_in(worker), {}, become=True, emit=heard, package=package)
     assert agent.facts["root"] == "yes"
     assert agent.request(Step("x", "")) == '{"id":1,"do":"x","args":{}}\n'
