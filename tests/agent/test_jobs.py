@@ -18,7 +18,7 @@ from agentclient import Client, Place, built, stage_doing, step, until
 
 pytestmark = pytest.mark.buildout
 
-ONE, TWO = "0001-aaaaaaaa", "0002-bbbbbbbb"
+ONE, TWO = "0001-aaaaaaaa", "0002-0bbbbbbb"
 NOBODY = 65534
 
 
@@ -285,6 +285,7 @@ def test_log_is_shown_by_name_number_or_id(able: Place, work: Work) -> None:
         assert reply.result == {"name": ONE}
         assert "the first" in reply.lines()
         assert reply.lines()[0] == "$ bin/buildout -U -N -c do.cfg"
+    assert agent.request("log", {"name": "0bbbbbbb"}).result == {"name": TWO}
     newest = agent.request("log", {"name": None})
     assert newest.result == {"name": TWO}
     assert "the second" in newest.lines()

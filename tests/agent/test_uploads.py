@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,34 @@ def test_damaged_file_is_named_and_thrown_away_and_the_agent_goes_on(laid_out: P
     assert sorted(path.name for path in laid_out.dist.iterdir()) == ["good-1.zip"]
     assert send_files(agent, [(b"right", "bad-1.zip")], "dist").result == {"received": 1}
     assert laid_out.agent().facts["partial"] == {}
+
+
+def test_continuation_of_what_was_damaged_meanwhile_is_to_be_sent_whole(laid_out: Place) -> None:
+    agent = laid_out.agent()
+    name = "a-1-py3-none-any.whl"
+    agent.send("receive", {"blobs": [blob(CONTENT, name, "dist")]}, CONTENT[:300000])
+    agent.end()
+    with (laid_out.dist.parent / ".partial" / sha256(CONTENT)).open("r+b") as partial:
+        partial.write(b"damage")
+    again = laid_out.agent()
+    blobs = [blob(CONTENT, name, "dist", offset=300000), blob(b"good", "good-1.zip", "dist")]
+    reply = again.request("receive", {"blobs": blobs}, CONTENT[300000:] + b"good")
+    assert reply.result == {"received": 1, "damaged": [sha256(CONTENT)]}
+    assert send_files(again, [(CONTENT, name)], "dist").result == {"received": 1}
+    assert (laid_out.dist / name).read_bytes() == CONTENT
+
+
+def test_empty_lines_say_that_the_client_is_there_and_nothing_else(laid_out: Place) -> None:
+    agent = laid_out.agent()
+    lock = laid_out.path / ".hostout/lock"
+    assert send_files(agent, [(b"x", "a-1.zip")], "dist").result
+    os.utime(lock, (0, 0))
+    time.sleep(1.1)  # the agent says so once a second
+    agent.raw(b"\n\n")
+    for _ in until("the lock says that somebody is there"):
+        if lock.stat().st_mtime > 0:
+            break
+    assert send_files(agent, [(b"y", "b-1.zip")], "dist").result == {"received": 1}
 
 
 @pytest.mark.parametrize("name", ["../a.whl", "/etc/cron.d/a", ".hidden", "", "a/b.whl", "a\0b"])

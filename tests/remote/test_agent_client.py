@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from hostout.agent import protocol
 from hostout.errors import ConnectionFailed, RemoteError
 from hostout.model import Event, Step
 from hostout.remote import zipapp
@@ -38,8 +39,11 @@ def main(question):
     with open("/proc/self/cmdline") as file:
         argv = file.read().split("\\0")
     say(event=READY, facts={"question": question, "argv": argv, "root": os.environ.get("IS_ROOT", "")})
-    source = sys.stdin.buffer
+    source, beats = sys.stdin.buffer, 0
     for line in source:
+        if not line.strip():
+            beats += 1
+            continue
         request = json.loads(line)
         number, args = request["id"], request["args"]
         if request["do"] == "talk":
@@ -58,6 +62,8 @@ def main(question):
         elif request["do"] == "refuse":
             say(event="failed", id=number, message="no room", command="cp", tail=["a", "b"], log="/log", status=1)
             source.read(sum(blob["size"] - blob["offset"] for blob in args["blobs"]))
+        elif request["do"] == "count":
+            say(event="done", id=number, result={"beats": beats})
         elif request["do"] == "sleep":
             time.sleep(args["seconds"])
             say(event="done", id=number, result={})
@@ -128,6 +134,16 @@ def test_a_long_question_goes_by_standard_input(
     assert agent.facts["question"]["x"] == question
     assert len(server.commands[0]) < 100_000
     assert agent.request(Step("talk", "", {"lines": 0})) == {"n": 1}
+    agent.close()
+
+
+def test_the_agent_hears_that_somebody_is_there_while_nothing_is_asked_of_it(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEARTBEAT", 0.05)
+    agent = start(log_in(server), package, heard)
+    time.sleep(0.5)
+    assert agent.request(Step("count", ""))["beats"] > 2
     agent.close()
 
 

@@ -43,8 +43,8 @@ def _command(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     return {"status": 0}
 
 
-def _put(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
-    """The action ``put``: nothing but its line in the ledger."""
+def _nothing(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The actions ``put``, a line in the ledger, and ``recover``, what everybody does who takes the lock."""
     return {}
 
 
@@ -60,7 +60,8 @@ ACTIONS = {
     "restart": watch.RESTART,
     "command": Action(_command, locks=False, changes=False),
     "owners": Action(layout.owners),
-    "put": Action(_put),
+    "put": Action(_nothing),
+    "recover": Action(_nothing, changes=False),
     "rollback": Action(rollback.rollback, final=True),
     "follow": Action(job.follow, locks=False, changes=False),
     "log": Action(job.log, locks=False, changes=False),

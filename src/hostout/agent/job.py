@@ -213,12 +213,17 @@ def _named(site: Site, asked: Any) -> str:
     except OSError as error:
         raise storage(error, site.jobs) from error
     names = [path.stem for path in logs if NAME.fullmatch(path.stem)]
-    wanted = str(asked or "").lstrip("0")
-    found = [name for name in names if not asked or wanted in (name.lstrip("0"), *name.lstrip("0").split("-", 1))]
+    found = [name for name in names if not asked or _means(str(asked), name)]
     if not found:
         there = ", ".join(names) or "none"
         raise Failed(f"there is no log of a release {asked or ''} in {site.jobs}; there are: {there}")
     return found[-1]
+
+
+def _means(word: str, name: str) -> bool:
+    """Whether ``word`` is that name, its id or its number."""
+    number, _, ident = name.partition("-")
+    return word in (name, ident) or (word.isdigit() and int(word) == int(number))
 
 
 def _teller(wire: Wire) -> Any:

@@ -19,6 +19,7 @@ from typing import Any
 
 from . import durable, people, survivors
 from .failure import Cancelled, Failed, existing, storage
+from .protocol import HEARTBEAT, SILENCE
 
 PATIENCE = 3.0
 """Seconds that everybody waits: the agent of a client that was interrupted needs a moment to leave."""
@@ -27,6 +28,8 @@ _LOOK = 0.2
 # so many looks in a row show nobody alive before what is left is ended: a process that was just forked is not in yet
 _DEAD = 4
 _LONGEST = 1 << 20
+# that much longer than their agent waits for them: what they had stopped is started before it leaves
+_MORE = 15.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class Lock:
         self._path = path
         self._wait = PATIENCE + wait
         self._descriptors: list[int] = []
+        self._heard = 0.0
 
     @property
     def held(self) -> bool:
@@ -106,7 +110,12 @@ class Lock:
         """What a build's children inherit so that the lock outlives us with them; hooks never get it."""
         return tuple(self._descriptors)
 
-    def acquire(self, holder: Mapping[str, Any], unwanted: Callable[[], bool] = lambda: False) -> Words:
+    def acquire(
+        self,
+        holder: Mapping[str, Any],
+        unwanted: Callable[[], bool] = lambda: False,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> Words:
         """Take it, or raise Failed with who has it; does nothing where it is held already.
 
         Gives what the file says of somebody who died with it, empty as a rule: what that one left running has been
@@ -116,7 +125,7 @@ class Lock:
             return Words()
         descriptor = self._open()
         try:
-            self._wait_for(descriptor, unwanted)
+            self._wait_for(descriptor, unwanted, say)
         except BaseException:
             os.close(descriptor)
             raise
@@ -147,6 +156,12 @@ class Lock:
         except OSError:
             # on a full disk it locks all the same, and the application has to come up again
             return
+
+    def hear(self) -> None:
+        """Something was heard of who we hold it for: the file's time of change tells those who wait."""
+        if self.held and time.monotonic() - self._heard > 1:
+            self._heard = time.monotonic()
+            os.utime(self._descriptors[0])
 
     def running(self, pid: int) -> None:
         """Say which command runs, as the leader of a session; 0: none any more."""
@@ -190,15 +205,18 @@ class Lock:
             raise _foreign(self._path, owner)
         return descriptor
 
-    def _wait_for(self, descriptor: int, unwanted: Callable[[], bool]) -> None:
-        deadline, looks = time.monotonic() + self._wait, 0
+    def _wait_for(self, descriptor: int, unwanted: Callable[[], bool], say: Callable[[str], None]) -> None:
+        deadline, looks, patient = time.monotonic() + self._wait, 0, False
         while not _taken(descriptor):
             words = _read(descriptor)
             looks = looks + 1 if words.here and words.dead else 0
             if looks == _DEAD:
                 survivors.end(survivors.sharing(descriptor) | words.child)
             elif time.monotonic() >= deadline:
-                raise Failed(f"locked: {words}")
+                if patient or not _silent(descriptor, words):
+                    raise Failed(f"locked: {words}")
+                patient, deadline = True, deadline + SILENCE + _MORE
+                say(f"{words}, but nothing is heard of them: waiting until the host knows that they are gone")
             if unwanted():
                 raise Cancelled(f"waited in vain: {words}")
             time.sleep(_LOOK)
@@ -220,6 +238,11 @@ def said(path: Path) -> Words:
         return _read(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _silent(descriptor: int, words: Words) -> bool:
+    """Whether nothing was heard of its holder for some time, and it is no job, which needs nobody."""
+    return not words.working and time.time() - os.fstat(descriptor).st_mtime > 2.5 * HEARTBEAT
 
 
 def _owner(path: Path) -> int:

@@ -32,6 +32,7 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
                  path, releases, var, .hostout and the cache, with owners and modes; a buildout of somebody else's in
                  path becomes release 0, stopped and started by these commands
     receive      {"blobs": [{"sha256", "size", "offset", "to": "dist"|"file", "name"}]}
+                 -> {"received": number, "damaged": [sha256 of what does not fit to its first ``offset`` bytes]}
     environment  {"key", "wheels": [filename]}  -> {"python": path of it}
     stage        {"name", "record": {"id", "part", "config", "environment", "shared": [relative path],
                   "files": [{"name", "mode", "sha256", "target"}],
@@ -60,6 +61,7 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
     health       {"health_check": as in golive, a URL}  -> {}: asked once, now
     would_clean  as clean                       -> the same, and nothing is removed: no lock, no line in the ledger
     owners       {}                             owners and modes of path and cache, all the way down
+    recover      {}                             takes the lock, and so brings to its end what somebody who died began
     put          {"name", "file"}               a line in the ledger: somebody put a file into that release
 
 Of two that change the same ``path`` the second gets ``failed`` with who holds the lock, when the first one is still
@@ -67,6 +69,9 @@ there after 3 s (and ``lock_wait``). It is held from the first request that chan
 ``rollback`` or ``restart`` has ended, or the agent and its job have. Whoever takes it next takes back what somebody
 who was killed had begun. A client that goes away after ``stop`` and before ``golive`` leaves an agent that starts the
 old release again at once; where the agent is killed, a process that watches it does.
+
+An empty line between requests says that the client is still there: a line that is cut ends no connection. A client
+sends one every HEARTBEAT seconds, and is gone for an agent that heard nothing for SILENCE seconds.
 """
 
 from __future__ import annotations
@@ -75,7 +80,8 @@ import base64
 import json
 import os
 import select
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 AGENT = 1
@@ -90,6 +96,9 @@ STAGING, BUILT, LIVE, GOOD, BAD, BROKEN = "staging", "built", "live", "good", "b
 
 TAIL = 20
 """Lines of output that travel with ``failed``."""
+
+HEARTBEAT, SILENCE = 5.0, 75.0
+"""Seconds. A connection that was cut for half a minute needs a minute, at times, until it notices that it may go on."""
 
 CHUNK = 1 << 18
 LONGEST_LINE = 1 << 26
@@ -135,22 +144,30 @@ class Wire:
     An event that cannot be written makes the wire ``deaf``: nobody listens, the work goes on. ``patience`` is
     how many seconds a write may wait for a client that does not read (None: for ever), ``stall`` how many a client
     may let pass without a byte of what it announced. ``unwanted``: somebody else said that what runs is to end.
+    ``hear`` is called when something was heard of the client.
     """
 
     def __init__(self, source: int, sink: int) -> None:
         self.deaf = False
         self.unwanted = False
         self.patience: float | None = None
-        self.stall = 900.0
+        self.stall = SILENCE
+        self.hear: Callable[[], None] = lambda: None
         self._source, self._sink = source, sink
         self._buffer = bytearray()
         self._ended = False
         self._owed = 0
+        self._heard = time.monotonic()
 
     @property
     def gone(self) -> bool:
         """Whether the client was found to be gone; only who reads finds it."""
-        return self._ended and not self._buffer
+        return self.silent or (self._ended and not self._buffer)
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing was heard of it for so long that it must be gone; as above."""
+        return time.monotonic() - self._heard > SILENCE
 
     def only_speak(self) -> None:
         """From now on nothing is read here: another process does, which shares this wire."""
@@ -170,7 +187,7 @@ class Wire:
 
     def request(self, idle: float | None = None) -> dict[str, Any] | None:
         """The next request; None when the client is gone, or said nothing for ``idle`` seconds."""
-        while b"\n" not in self._buffer:
+        while b"\n" not in self._words():
             if len(self._buffer) > LONGEST_LINE:
                 raise ValueError("a request without end")
             if not self._fill(idle):
@@ -201,7 +218,7 @@ class Wire:
             return True
         while not self._ended and len(self._buffer) < CHUNK and self._readable(0):
             self._fill(0)
-        line, newline, _ = bytes(self._buffer).partition(b"\n")
+        line, newline, _ = bytes(self._words()).partition(b"\n")
         if not newline or b'"cancel"' not in line or decode(line).get("do") != CANCEL:
             return False
         self._take_line()
@@ -216,6 +233,11 @@ class Wire:
         except OSError:
             self.deaf = True
 
+    def _words(self) -> bytearray:
+        """What was said, without the empty lines before it."""
+        del self._buffer[: len(self._buffer) - len(self._buffer.lstrip(b"\n"))]
+        return self._buffer
+
     def _take_line(self) -> dict[str, Any]:
         line, _, rest = bytes(self._buffer).partition(b"\n")
         self._buffer[:] = rest
@@ -227,6 +249,9 @@ class Wire:
         data = os.read(self._source, CHUNK)
         self._ended = not data
         self._buffer += data
+        if data:
+            self._heard = time.monotonic()
+            self.hear()
         return bool(data)
 
     def _readable(self, timeout: float | None) -> bool:

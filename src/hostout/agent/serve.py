@@ -16,11 +16,9 @@ from .actions import ACTIONS
 from .failure import Failed
 from .lock import Lock
 from .perform import Request, fail, locked, perform
-from .protocol import CANCEL, FAILED, READY, Hangup, Wire, question_of
+from .protocol import CANCEL, FAILED, READY, SILENCE, Hangup, Wire, question_of
 from .session import Session
 from .site import Site
-
-_IDLE_WITH_LOCK = 3600.0
 
 
 def main(argument: str) -> int:
@@ -59,16 +57,20 @@ def _session(question: Mapping[str, Any], wire: Wire) -> Session:
         if not given.is_absolute() or ".." in given.parts or given == Path("/"):
             raise Failed(f"not a folder to deploy to: {given}")
     site = Site(path, layout.cache_folder(question, people.owners(question).buildout))
-    return Session(question, wire, site, Lock(site.lock, float(question.get("lock_wait") or 0)), watch.entered)
+    lock = Lock(site.lock, float(question.get("lock_wait") or 0))
+    wire.hear = lock.hear
+    return Session(question, wire, site, lock, watch.entered)
 
 
 def _serve(session: Session) -> int:
     try:
-        while (request := session.wire.request(_IDLE_WITH_LOCK if session.lock.held else None)) is not None:
+        while (request := session.wire.request(SILENCE)) is not None:
             _answer(session, request)
             if session.wire.deaf:
                 break
             session.wire.discard()
+        if session.wire.silent:
+            session.warn(f"nothing was heard for {SILENCE:g} s: the agent leaves")
     except Hangup:
         return 1
     except (ValueError, KeyError, TypeError) as error:

@@ -70,7 +70,7 @@ class Session:
             return
         client = self.question.get("client") or {}
         holder = {"user": client.get("user", "?"), "machine": client.get("machine", "?"), "what": what}
-        left = self.lock.acquire(holder, self._unwanted)
+        left = self.lock.acquire(holder, self._unwanted, self.note)
         try:
             self.entered(self, left)
         except BaseException:

@@ -152,21 +152,30 @@ def partial_folder(site: Site, to: str) -> Path:
 
 
 def receive(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the announced blobs. Whatever goes wrong with one, those before it stay."""
+    """Take the announced blobs. Whatever goes wrong with one, those before it stay.
+
+    What does not fit to the part of it that was here already is named: that part is gone, the whole is to be sent.
+    """
     blobs = [Blob.of(announced) for announced in args["blobs"]]
     _refuse_replacing(session, [blob for blob in blobs if blob.to == TO_DIST])
     arrived: list[_Arrival] = []
+    damaged = []
     try:
         for blob in blobs:
             if len(arrived) == _AT_ONCE or blob.sha256 in {before.blob.sha256 for before in arrived}:
                 # the same content under two names: they share a partial file
                 _keep(session, arrived)
                 arrived.clear()
-            with acting_as(blob.owner(session)):
-                arrived.append(_take(session, blob))
+            try:
+                with acting_as(blob.owner(session)):
+                    arrived.append(_take(session, blob))
+            except _Damaged:
+                if not blob.offset:
+                    raise
+                damaged.append(blob.sha256)
     finally:
         _keep(session, arrived)
-    return {"received": len(blobs)}
+    return {"received": len(blobs) - len(damaged), **({"damaged": damaged} if damaged else {})}
 
 
 def _refuse_replacing(session: Session, blobs: Iterable[Blob]) -> None:

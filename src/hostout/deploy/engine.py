@@ -231,7 +231,11 @@ class Deployment:
     def _send(self, to: str) -> None:
         sent = [u for u in plan.uploads(self.contents, self.facts) if u.to == to]
         if sent and to not in self._done:
-            self._do(plan.receive(sent, self.facts), sent)
+            damaged = self._do(plan.receive(sent, self.facts), sent).get("damaged", ())
+            if again := [u for u in sent if u.sha256 in damaged]:
+                names = ", ".join(u.name for u in again)
+                self.around.warn(f"what was left there of an earlier upload is damaged: {names} is sent once more")
+                self._do(plan.receive(again, self.facts, whole=True), again)
         self._done.add(to)
 
     def _stop(self) -> None:
@@ -309,8 +313,17 @@ class Deployment:
         self.visit.leave()
         until = time.monotonic() + STARTS_WITHIN
         with contextlib.suppress(ConnectionFailed):  # then nobody can wait for it, and it happens all the same
-            while self.visit.facts_now().data.get("switching") and time.monotonic() < until:
+            while self.visit.facts_now().data.get("switching"):
+                self._see_to_it(last=time.monotonic() > until)
                 time.sleep(LOOK)
+
+    def _see_to_it(self, *, last: bool) -> None:
+        """Whoever was to start it may be dead as well: who gets the lock then does. Raises the last try's failure."""
+        try:
+            self.visit.ask(plan.recover())
+        except RemoteError:
+            if last:
+                raise
 
     def _judge(self, result: Json) -> None:
         """What went live and is not known to be well is said."""

@@ -242,8 +242,9 @@ def amount(size: int) -> str:
     return f"{size / 1_000_000:.1f} MB" if size >= 1_000_000 else f"{size / 1000:.1f} kB"
 
 
-def receive(sent: Sequence[Upload], facts: Facts) -> Step:
-    partial = facts.data.get("partial", {})
+def receive(sent: Sequence[Upload], facts: Facts, *, whole: bool = False) -> Step:
+    """What is ``sent``, ``whole`` or from where an earlier upload was cut."""
+    partial = {} if whole else facts.data.get("partial", {})
     announced = [u.announced(min(partial.get(u.sha256, 0), u.size)) for u in sent]
     files = "1 file" if len(sent) == 1 else f"{len(sent)} files"
     text = f"upload {files}, {amount(sum(u.size for u in sent))}"
@@ -360,6 +361,10 @@ def stop(host: Host, hooks: Hooks) -> Step:
 
 def restart(hooks: Hooks) -> Step:
     return Step("restart", "start the application again", {"start": _args(hooks.start)})
+
+
+def recover() -> Step:
+    return Step("recover", "bring to its end what somebody who died began")
 
 
 def golive(name: str, host: Host, hooks: Hooks, *, stopped: bool, strays: Json = ()) -> Step:

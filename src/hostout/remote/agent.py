@@ -84,6 +84,7 @@ class Agent:
         self._begun = False
         self._stderr: list[bytes] = []
         self._sender: _Sender | None = None
+        self._speaking = threading.Lock()
         self._waiting: deque[bytes] = deque()
         self._rest = b""
         self._early: list[tuple[str, bytes]] = []
@@ -171,6 +172,7 @@ class Agent:
             self._result(message)
         if kind == protocol.READY:
             self.facts, self.ready, self.heard = Facts(message["facts"]), True, time.time()
+            _Heartbeat(self.channel, self._speaking).start()
         return self.ready
 
     def _unfit(self, message: Json) -> Unfit:
@@ -243,7 +245,7 @@ class Agent:
             self._sender.join()
         self._number += 1
         request = protocol.encode({"id": self._number, "do": step.do, "args": dict(step.args)})
-        self._sender = _Sender(self.channel, request, blobs, step.args.get("blobs", ()))
+        self._sender = _Sender(self.channel, request, blobs, step.args.get("blobs", ()), self._speaking)
         self._sender.start()
         return self._sender
 
@@ -266,7 +268,8 @@ class Agent:
             self.channel.close()
             return
         with contextlib.suppress(HostoutError, OSError, EOFError, SSHException):  # it ends one way or the other
-            self.channel.sendall(protocol.encode({"do": protocol.CANCEL}))
+            with self._speaking:
+                self.channel.sendall(protocol.encode({"do": protocol.CANCEL}))
             self._answer(FAREWELL)
 
     # -- ending
@@ -288,15 +291,25 @@ class _Sender(threading.Thread):
     """Sends a request and the bytes behind it. ``failure`` is what went wrong on this side of the wire."""
 
     def __init__(
-        self, channel: paramiko.Channel, request: bytes, blobs: Sequence[Blob], announced: Sequence[Json]
+        self,
+        channel: paramiko.Channel,
+        request: bytes,
+        blobs: Sequence[Blob],
+        announced: Sequence[Json],
+        speaking: threading.Lock,
     ) -> None:
         super().__init__(daemon=True, name="hostout-sender")
         self.channel = channel
+        self.speaking = speaking
         self.request = request
         self.blobs = tuple(zip(blobs, announced, strict=True)) if blobs else ()
         self.failure: RemoteError | None = None
 
     def run(self) -> None:
+        with self.speaking:
+            self._send_all()
+
+    def _send_all(self) -> None:
         try:
             self.channel.sendall(self.request)
             for blob, announcement in self.blobs:
@@ -323,6 +336,24 @@ class _Sender(threading.Thread):
         """What the host waits for will not come: the channel is of no use any more."""
         self.failure = RemoteError(f"upload: {why}")
         self.channel.close()
+
+
+class _Heartbeat(threading.Thread):
+    """Says between requests that we are still here, until the channel is closed; see ``agent/protocol.py``."""
+
+    def __init__(self, channel: paramiko.Channel, speaking: threading.Lock) -> None:
+        super().__init__(daemon=True, name="hostout-heartbeat")
+        self.channel = channel
+        self.speaking = speaking
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError, EOFError, SSHException):  # it ends with the channel
+            while not self.channel.closed:
+                time.sleep(protocol.HEARTBEAT)
+                # bytes of an upload say the same
+                if not self.speaking.locked():
+                    with self.speaking:
+                        self.channel.sendall(b"\n")
 
 
 def _blocks(blob: Blob, offset: int) -> Iterator[bytes]:
