@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faults.disk import DiskMachine, signal_to
+from hostout.agent.protocol import SILENCE
 from machines import number_inside
 
 SYSTEM = ("init", "systemd", "(sd-pam)", "dbus-daemon", "agetty", "(agetty)", "login", "sshd", "sshd-session")
@@ -18,8 +19,8 @@ APPLICATION = "bin/faultapp"
 AGENT = "-I -S -B /proc/self/fd/"
 """How the agent was started, and so what its own processes are called as well."""
 
-QUIET = 60.0
-"""Seconds in which a host has come to rest once nobody talks to it."""
+QUIET = SILENCE + 45.0
+"""Seconds in which a host has come to rest once nobody talks to it; a client may be lost without a word."""
 
 
 @dataclass(frozen=True)
