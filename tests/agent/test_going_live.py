@@ -281,8 +281,11 @@ def test_redirect_is_well(ready: Place, agent: Client, server: HTTPServer) -> No
 @pytest.mark.parametrize(("path", "wrong"), [("404", "HTTP status 404"), ("503", "HTTP status 503")])
 def test_page_that_is_not_well(ready: Place, running: Client, server: HTTPServer, path: str, wrong: str) -> None:
     check = url(server, path)
-    message = running.request("golive", plan(ready, TWO, "two", health_check=check)).message
-    assert message.startswith(f"health-check failed: {check['check']}: {wrong} (within 1 s); release {TWO} is bad")
+    reply = running.request("golive", plan(ready, TWO, "two", health_check=check, post=["echo why; exit 3"]))
+    said = f"health-check failed: {check['check']}: {wrong} (within 1 s); release {TWO} is bad"
+    assert reply.message.startswith(said)
+    assert reply.last["tail"][-2:] == ["$ echo why; exit 3", "why"]
+    assert reply.last["log"] == str(ready.path / f".hostout/jobs/{TWO}.log")
 
 
 def test_page_of_nobody_is_not_well(ready: Place, running: Client) -> None:

@@ -68,7 +68,9 @@ class Work:
         self.go = place.root / "go"
         self.pid = place.root / "pid"
         place.root.chmod(0o777)
-        shell = f"echo $$ > {self.pid}; echo working; while test ! -e {self.go}; do sleep 0.05; done; echo done"
+        # a build that outlives an aborted test run ends with its folder
+        waits = f"while test -d {place.root} -a ! -e {self.go}; do sleep 0.05; done"
+        shell = f"echo $$ > {self.pid}; echo working; {waits}; echo done"
         self.code = f"print('first', flush=True); os.system('{shell}')"
 
     def begin(self, name: str = ONE) -> Client:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import application, clean, health, journal, liveparts, release, steps, switch
+from . import application, clean, health, journal, liveparts, process, release, steps, switch
 from .failure import Failed
 from .health import Check
 from .protocol import BAD, GOOD, LIVE
@@ -133,9 +133,17 @@ class Change:
 
     def _go_back(self, failure: Failed) -> Failed:
         """The release before is switched in and started; gives the failure with how that went."""
+        failure = self._with_log(failure)
         self.session.note(f"release {self.new.name} is bad: {failure.message}")
         troubles = self._attempts(self._end, self._switch_back, self._revive, self._mark_bad, self._forget)
         return failure.but(f"{failure.message}; release {self.new.name} is bad, {self._outcome(troubles)}")
+
+    def _with_log(self, failure: Failed) -> Failed:
+        """What no command said (a page that does not answer) is told with what was said last before."""
+        if failure.log:
+            return failure
+        log = self._runner.log
+        return Failed(failure.message, tail=process.last(log), log=str(log))
 
     def _outcome(self, troubles: list[str]) -> str:
         if troubles:

@@ -130,6 +130,17 @@ def say(log: Path, text: str) -> None:
         os.close(descriptor)
 
 
+def last(log: Path) -> list[str]:
+    """The last lines of a log; none where it cannot be read."""
+    try:
+        descriptor = durable.open_own(log, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return []
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(max(0, os.fstat(descriptor).st_size - _LONGEST))
+        return file.read().decode("utf-8", "replace").splitlines()[-TAIL:]
+
+
 def _begun(descriptor: int, command: Command) -> int:
     """The log with the command's line, ready for what it says."""
     try:
