@@ -89,6 +89,13 @@ def test_what_is_stopped_already_is_not_shown_twice() -> None:
     ]
 
 
+def test_a_script_of_many_lines_is_shown_by_what_it_is_there_for() -> None:
+    hooks = Hooks(start=(command_step("install the service", "cp a b\nsystemctl enable b\n", user="root"),))
+    lines = preview().lines(plan.golive("0008-3f9a1c2b", FULL, hooks, stopped=True))
+    assert "\tstart hook as root: install the service" in lines
+    assert not any("cp a b" in line for line in lines)
+
+
 def test_the_first_release_stops_nothing() -> None:
     lines = preview(live=None).lines(plan.golive("0001-3f9a1c2b", FULL, HOOKS, stopped=False))
     assert lines[1] == "\t/srv/host1/current -> releases/0001-3f9a1c2b (is not there now)"

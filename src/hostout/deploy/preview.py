@@ -122,7 +122,13 @@ class Preview:
         return (self._hook(what, hook) for hook in hooks)
 
     def _hook(self, what: str, hook: Mapping[str, Json]) -> str:
-        return _line(what, self.root if hook.get("user") == "root" else self.owner, hook["line"])
+        return _line(what, self.root if hook.get("user") == "root" else self.owner, _shown(hook))
+
+
+def _shown(hook: Mapping[str, Json]) -> str:
+    """The line, or what a script of many lines is there for, as the host says it too."""
+    line, text = str(hook["line"]), str(hook.get("text") or "")
+    return text if text and "\n" in line.strip() else line
 
 
 def _line(what: str, user: str, line: str) -> str:
