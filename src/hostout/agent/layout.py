@@ -12,7 +12,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from . import adoption, people, release
+from . import adoption, manifest, people, release
 from .failure import Failed, storage
 from .people import Person
 from .session import Session
@@ -241,8 +241,8 @@ def _walk(top: Path) -> Iterator[tuple[str, int]]:
 
 
 def _not_theirs(name: str, status: os.stat_result) -> bool:
-    """What is never given away: the record that says what root may run, and files with a second name elsewhere."""
-    return name == release.RECORD or (stat.S_ISREG(status.st_mode) and status.st_nlink > 1)
+    """What is never given away: what the agent itself says of a release, and files with a second name elsewhere."""
+    return name in (release.RECORD, manifest.FILE) or (stat.S_ISREG(status.st_mode) and status.st_nlink > 1)
 
 
 def _set(name: str, folder: int, status: os.stat_result, owner: Person, mode: int) -> None:
