@@ -5,6 +5,7 @@ What does not belong here: what is tested. Every wait is bounded.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import io
@@ -12,6 +13,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -95,6 +97,9 @@ class Client:
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **popen)
         self._buffer = b""
         self._number = 0
+        self._owing = False
+        self._speaking = threading.Lock()
+        threading.Thread(target=self._beat, daemon=True).start()
         self.first = self.event()
 
     @property
@@ -119,13 +124,25 @@ class Client:
     def send(self, do: str, args: Mapping[str, Any], payload: bytes = b"") -> int:
         """A request, without waiting for anything."""
         self._number += 1
+        self._owing = protocol.announced(args) > len(payload)
         self.raw(protocol.encode({"id": self._number, "do": do, "args": dict(args)}) + payload)
         return self._number
 
     def raw(self, data: bytes) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(data)
-        self.process.stdin.flush()
+        with self._speaking:
+            self.process.stdin.write(data)
+            self.process.stdin.flush()
+
+    def _beat(self) -> None:
+        """Says that somebody is there, while it is."""
+        while self.process.poll() is None:
+            time.sleep(protocol.HEARTBEAT / 2)
+            if self._owing:
+                continue
+            assert self.process.stdin is not None
+            with contextlib.suppress(OSError, ValueError), self._speaking:  # it has ended, or was hung up on
+                os.write(self.process.stdin.fileno(), b"\n")
 
     def reply(self) -> Reply:
         """Everything up to the end of the request."""

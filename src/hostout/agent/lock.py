@@ -28,6 +28,7 @@ _LOOK = 0.2
 # so many looks in a row show nobody alive before what is left is ended: a process that was just forked is not in yet
 _DEAD = 4
 _LONGEST = 1 << 20
+_SILENT = 2.5 * HEARTBEAT
 # that much longer than their agent waits for them: what they had stopped is started before it leaves
 _MORE = 15.0
 
@@ -207,16 +208,19 @@ class Lock:
 
     def _wait_for(self, descriptor: int, unwanted: Callable[[], bool], say: Callable[[str], None]) -> None:
         deadline, looks, patient = time.monotonic() + self._wait, 0, False
+        heard = os.fstat(descriptor).st_mtime
         while not _taken(descriptor):
             words = _read(descriptor)
             looks = looks + 1 if words.here and words.dead else 0
             if looks == _DEAD:
                 survivors.end(survivors.sharing(descriptor) | words.child)
             elif time.monotonic() >= deadline:
-                if patient or not _silent(descriptor, words):
+                if patient or words.working or os.fstat(descriptor).st_mtime > heard:
                     raise Failed(f"locked: {words}")
-                patient, deadline = True, deadline + SILENCE + _MORE
-                say(f"{words}, but nothing is heard of them: waiting until the host knows that they are gone")
+                # a line that is cut ends no connection: nobody knows yet whether they are there
+                if time.time() - heard > _SILENT:
+                    patient, deadline = True, time.monotonic() + SILENCE + _MORE
+                    say(f"{words}, but nothing is heard of them: waiting until the host knows that they are gone")
             if unwanted():
                 raise Cancelled(f"waited in vain: {words}")
             time.sleep(_LOOK)
@@ -238,11 +242,6 @@ def said(path: Path) -> Words:
         return _read(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _silent(descriptor: int, words: Words) -> bool:
-    """Whether nothing was heard of its holder for some time, and it is no job, which needs nobody."""
-    return not words.working and time.time() - os.fstat(descriptor).st_mtime > 2.5 * HEARTBEAT
 
 
 def _owner(path: Path) -> int:

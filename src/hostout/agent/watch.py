@@ -41,7 +41,7 @@ def entered(session: Session, left: Words) -> None:
 def _recover(session: Session) -> bool:
     """An unfinished switch is taken back by a process that outlives us; whether that came to its end."""
     with detached.asked_to_end(detached.go_on):
-        code = detached.wait(detached.begin(session, "recover", lambda: _recovered(session)))
+        code = detached.wait(detached.begin(session, "recover", lambda: _recovered(session)), session.lock.hear)
     _heard(session, code)
     return _is_whole(code)
 
@@ -65,7 +65,9 @@ def to_its_end(session: Session, request: Request, action: Action) -> None:
     """
     # neither of the two leaves before that end
     with detached.asked_to_end(detached.go_on):
-        code = detached.wait(detached.begin(session, str(request["do"]), lambda: _finish(session, request, action)))
+        child = detached.begin(session, str(request["do"]), lambda: _finish(session, request, action))
+        # who waits for the lock is to see that somebody is at work
+        code = detached.wait(child, session.lock.hear)
         if _is_whole(code):
             _heard(session, code)
         else:
