@@ -1,1 +1,1 @@
-Who finds the host in use waits three seconds (and `--lock-wait`), then reads who is at work there; what a killed deployment left running is ended by the next one, and nothing has ever to be unlocked by hand.
+Who finds the host in use waits three seconds (and `--lock-wait`), then reads who is at work there, or waits until the host has noticed that they are gone; what a killed deployment left running is ended by the next one, and nothing has ever to be unlocked by hand.

@@ -65,7 +65,8 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
     put          {"name", "file"}               a line in the ledger: somebody put a file into that release
 
 Of two that change the same ``path`` the second gets ``failed`` with who holds the lock, when the first one is still
-there after 3 s (and ``lock_wait``). It is held from the first request that changes something until ``golive``,
+there after 3 s (and ``lock_wait``) and is at work or heard; of one that is not heard it waits for the end.
+It is held from the first request that changes something until ``golive``,
 ``rollback`` or ``restart`` has ended, or the agent and its job have. Whoever takes it next takes back what somebody
 who was killed had begun. A client that goes away after ``stop`` and before ``golive`` leaves an agent that starts the
 old release again at once; where the agent is killed, a process that watches it does.
