@@ -52,6 +52,9 @@ extends = base.cfg
 address = 0.0.0.0
 """
 
+LAST = 40
+"""Lines of a failed command that are shown."""
+
 
 @dataclass
 class Project:
@@ -116,15 +119,15 @@ class Project:
     def succeed(self, *args: str, **environment: str) -> str:
         """The output of ``bin/hostout``, which has to succeed."""
         done = self.hostout(*args, **environment)
-        assert done.returncode == 0, done.stdout
-        assert done.stdout.endswith("Done.\n"), done.stdout
+        assert done.returncode == 0, ended(done)
+        assert done.stdout.endswith("Done.\n"), ended(done)
         return done.stdout
 
     def fail(self, status: int, *args: str, **environment: str) -> str:
         """The output of ``bin/hostout``, which has to end with this status, and with no traceback."""
         done = self.hostout(*args, **environment)
-        assert done.returncode == status, done.stdout
-        assert "Traceback" not in done.stdout, done.stdout
+        assert done.returncode == status, ended(done)
+        assert "Traceback" not in done.stdout, ended(done)
         return done.stdout
 
     @contextmanager
@@ -153,6 +156,11 @@ def hello(env: BuildoutEnvironment, folder: Path, machine: Machine, user: str = 
     project.write("machine.cfg", MACHINE)
     project.build()
     return project
+
+
+def ended(done: subprocess.CompletedProcess[str]) -> str:
+    """How a command ended: all that a report of many failures has room for."""
+    return "\n".join([f"it gave {done.returncode}; its last lines:", *done.stdout.splitlines()[-LAST:]])
 
 
 def uploaded(output: str) -> list[str]:

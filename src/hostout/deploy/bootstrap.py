@@ -11,7 +11,7 @@ from hostout.model import shell
 
 INSTALL_PYTHON = """\
 if command -v apt-get >/dev/null; then
-  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y python3;
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y -o Dpkg::Use-Pty=0 python3;
 elif command -v dnf >/dev/null; then dnf install -y python3;
 elif command -v yum >/dev/null; then yum install -y python3;
 elif command -v zypper >/dev/null; then zypper --non-interactive install python3;
