@@ -152,6 +152,20 @@ def test_folder_that_is_not_ours_is_one_line(place: Place, root: Path) -> None:
     assert message == f"{place.dist}: permission denied for user id 65534"
 
 
+def test_upload_for_somebody_else_takes_its_time(place: Place, root: Path) -> None:
+    """What tells those who wait for the lock that the client is there is done while root acts as the owner."""
+    if os.getuid() != 0:
+        pytest.skip("only root can act as another user")
+    place.extra["effective_user"] = "nobody"
+    agent = place.agent()
+    agent.request("layout")
+    agent.send("receive", {"blobs": [blob(CONTENT, "a-1.zip", "dist")]})
+    for start in range(0, len(CONTENT), len(CONTENT) // 4):
+        agent.raw(CONTENT[start : start + len(CONTENT) // 4])
+        time.sleep(0.8)
+    assert agent.reply().result == {"received": 1}
+
+
 def test_upload_that_stands_still_ends_with_the_connection(laid_out: Place) -> None:
     agent = laid_out.agent()
     agent.send("receive", {"blobs": [blob(CONTENT, "a-1.zip", "dist")]}, CONTENT[:1000])

@@ -150,19 +150,22 @@ class Lock:
 
     def note(self, **words: Any) -> None:
         """Add to what the file says."""
-        if not self.held:
-            return
-        try:
-            os.write(self._descriptors[0], json.dumps(words).encode("ascii") + b"\n")
-        except OSError:
-            # on a full disk it locks all the same, and the application has to come up again
-            return
+        if self.held:
+            self._append(json.dumps(words).encode("ascii") + b"\n")
 
     def hear(self) -> None:
         """Something was heard of who we hold it for: the file's time of change tells those who wait."""
         if self.held and time.monotonic() - self._heard > 1:
             self._heard = time.monotonic()
-            os.utime(self._descriptors[0])
+            # utime() would be refused while we act as somebody else, who does not own the file
+            self._append(b"\n")
+
+    def _append(self, line: bytes) -> None:
+        try:
+            os.write(self._descriptors[0], line)
+        except OSError:
+            # on a full disk it locks all the same, and the application has to come up again
+            return
 
     def running(self, pid: int) -> None:
         """Say which command runs, as the leader of a session; 0: none any more."""
