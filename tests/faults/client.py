@@ -106,6 +106,14 @@ class Desk:
         """Plugs it in."""
         checked(["ip", "link", "set", self.cable, "up"])
 
+    def reaches(self, address: str) -> None:
+        """Waits for the kernel to look for an address once more that it had given up: some seconds."""
+        look = ["nsenter", f"--net=/run/netns/{self.namespace}", "--", "bash", "-c", ': <>"/dev/tcp/$0/22"', address]
+        until = time.monotonic() + LIMIT
+        while subprocess.run(look, stderr=subprocess.DEVNULL, timeout=LIMIT, check=False).returncode:
+            assert time.monotonic() < until, f"{address} cannot be reached with the cable plugged in"
+            time.sleep(0.1)
+
     def destroy(self) -> None:
         """It is gone, and says goodbye to nobody."""
         checked(["ip", "link", "del", self.cable])

@@ -32,6 +32,11 @@ class Watch:
         return len(self.failures)
 
     @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return (self.ended or time.monotonic()) - self.began
+
+    @property
     def gap(self) -> float:
         """The longest time without a page while requests failed; 0 where none failed."""
         times = [self.began, *(when for when, _ in self.pages), self.ended or time.monotonic()]

@@ -55,6 +55,7 @@ def cut(attempt: Attempt, seconds: float) -> None:
     attempt.strikes()
     time.sleep(seconds)
     attempt.at.desk.mend()
+    attempt.at.desk.reaches(attempt.at.machine.address)
 
 
 def ends(attempt: Attempt) -> None:
