@@ -79,6 +79,11 @@ class Words:
         return self.here and self.job is not None and survivors.alive(int(self.job["pid"]), int(self.job["started"]))
 
     @property
+    def heard(self) -> float:
+        """When something was heard of whose it is, in seconds since 1970."""
+        return float(self.said.get("heard") or self.said.get("since") or 0)
+
+    @property
     def child(self) -> set[int]:
         """What lives of the session of the command that ran last."""
         child = self.said.get("child") if self.here else None
@@ -150,22 +155,20 @@ class Lock:
 
     def note(self, **words: Any) -> None:
         """Add to what the file says."""
-        if self.held:
-            self._append(json.dumps(words).encode("ascii") + b"\n")
-
-    def hear(self) -> None:
-        """Something was heard of who we hold it for: the file's time of change tells those who wait."""
-        if self.held and time.monotonic() - self._heard > 1:
-            self._heard = time.monotonic()
-            # utime() would be refused while we act as somebody else, who does not own the file
-            self._append(b"\n")
-
-    def _append(self, line: bytes) -> None:
+        if not self.held:
+            return
         try:
-            os.write(self._descriptors[0], line)
+            os.write(self._descriptors[0], json.dumps(words).encode("ascii") + b"\n")
         except OSError:
             # on a full disk it locks all the same, and the application has to come up again
             return
+
+    def hear(self) -> None:
+        """Something was heard of who we hold it for: that is for those who wait."""
+        if self.held and time.monotonic() - self._heard > 1:
+            self._heard = time.monotonic()
+            # the file's time would be another way, but only its owner sets that, and we may act as somebody else
+            self.note(heard=time.time())
 
     def running(self, pid: int) -> None:
         """Say which command runs, as the leader of a session; 0: none any more."""
@@ -211,14 +214,14 @@ class Lock:
 
     def _wait_for(self, descriptor: int, unwanted: Callable[[], bool], say: Callable[[str], None]) -> None:
         deadline, looks, patient = time.monotonic() + self._wait, 0, False
-        heard = os.fstat(descriptor).st_mtime
+        heard = _read(descriptor).heard
         while not _taken(descriptor):
             words = _read(descriptor)
             looks = looks + 1 if words.here and words.dead else 0
             if looks == _DEAD:
                 survivors.end(survivors.sharing(descriptor) | words.child)
             elif time.monotonic() >= deadline:
-                if patient or words.working or os.fstat(descriptor).st_mtime > heard:
+                if patient or words.working or words.heard > heard:
                     raise Failed(f"locked: {words}")
                 # a line that is cut ends no connection: nobody knows yet whether they are there
                 if time.time() - heard > _SILENT:
