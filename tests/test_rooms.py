@@ -25,8 +25,9 @@ ROOMS: dict[str, set[str]] = {
     "options": VALUES,
     "cfgfile": VALUES,
     "config": {*VALUES, "options", "cfgfile"},
-    "recipe": {*VALUES, "options", "cfgfile"},
-    "packaging": {*VALUES, "cfgfile"},
+    "lockfile": {*VALUES, "cfgfile"},
+    "recipe": {*VALUES, "options", "cfgfile", "lockfile"},
+    "packaging": {*VALUES, "cfgfile", "lockfile"},
     "agent": set(),
     "remote": {*VALUES, "agent"},
     "deploy": {*VALUES, "remote"},
@@ -52,6 +53,7 @@ ROOMS: dict[str, set[str]] = {
 CONNECTION = {"fabric", "invoke", "paramiko", "cryptography"}
 BUILDOUT = {"zc", "pkg_resources", "setuptools"}
 LIBRARIES: dict[str, set[str]] = {
+    "lockfile": {"packaging"},
     "recipe": {*BUILDOUT, "packaging"},
     "packaging": {"build", "packaging", "pyproject_hooks"},
     "remote": CONNECTION,

@@ -92,6 +92,7 @@ class Host:
     post_commands: tuple[str, ...] = ()
     post_failure: str = "ignore"
     downtime: str = "switch"
+    compile: str = "background"
     health_check: str | None = None
     health_timeout: float = 60.0
     health_interval: float = 1.0
@@ -109,7 +110,9 @@ class Host:
 class Member:
     """A distribution of a working set here: ``location`` is the path that made it importable.
 
-    ``source`` is the project folder of a develop package (where its ``setup.py`` or ``pyproject.toml`` is).
+    ``source`` is the project folder of a develop package (where its ``setup.py`` or ``pyproject.toml`` is). Of any
+    other, ``filename`` and ``sha256`` are the file that it was installed from, where that is known, and ``found`` the
+    place where that is: ``download-cache``, or ``eggs`` or ``environment``, where it lies unpacked.
     """
 
     name: str
@@ -117,6 +120,9 @@ class Member:
     location: str
     develop: bool = False
     source: str = ""
+    filename: str = ""
+    sha256: str = ""
+    found: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,9 @@ class LocalBuildout:
     recipe and extension; ``environment`` those of the environment that zc.buildout itself runs in
     (zc.buildout, setuptools, packaging, wheel, pip, platformdirs), with ``environment_path`` the ``sys.path``
     entries that make them importable. ``hostout_parts`` are the hosts, ``hostout_sections`` also the sections they
-    extend. ``secret_options`` are the places, (section, option), where the value of a secret stands.
+    extend. ``secret_options`` are the places, (section, option), where the value of a secret stands. ``lock`` is the
+    file with the hashes of what was tested (``lockfile``), ``default_index`` the index that zc.buildout takes where
+    ``index`` names none.
     """
 
     directory: str
@@ -152,11 +160,16 @@ class LocalBuildout:
     environment: tuple[Member, ...] = ()
     environment_path: tuple[str, ...] = ()
     configs: tuple[str, ...] = ()
+    lock: str = ""
+    default_index: str = ""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """One exact distribution of a release: ``path`` is a local wheel or sdist, ``filename`` its name on the host."""
+    """One exact distribution of a release: ``path`` is a local wheel or sdist, ``filename`` its name on the host.
+
+    ``made`` here, like those of ``develop`` packages: built or packed again, so that no index has these very bytes.
+    """
 
     name: str
     version: str
@@ -165,6 +178,18 @@ class Distribution:
     size: int
     path: str
     develop: bool = False
+    made: bool = False
+
+
+@dataclass(frozen=True)
+class Indexes:
+    """Whom a host may ask for distributions: package ``indexes``, pages of ``links``. Secret for their passwords."""
+
+    indexes: tuple[Secret, ...] = ()
+    links: tuple[Secret, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.indexes or self.links)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hostout import cfgfile
+from hostout import cfgfile, lockfile
 from hostout.errors import ConfigurationError
 from hostout.model import BundleFile, Host
 from hostout.packaging.bundle import Bundle, collect
@@ -66,6 +66,20 @@ def test_files_inside_keep_their_place_and_their_bytes(buildout: Path) -> None:
     found = bundle(buildout, host(buildout=("prod.cfg",)))
     assert texts(found) == files
     assert found.roots == ("prod.cfg",)
+
+
+def test_of_the_lock_only_its_pins_travel_and_count(buildout: Path) -> None:
+    write(buildout, {"buildout.cfg": f"[buildout]\nextends = {lockfile.NAME}\n"})
+    locks = [
+        lockfile.Lock((lockfile.locked(f"hostouttest_a-1.0-{tags}.whl", "a" * 64),), (), (("hostouttest-a", "1.0"),))
+        for tags in ("py3-none-any", "cp313-cp313-linux_x86_64")
+    ]
+    found = []
+    for lock in locks:
+        lockfile.write(buildout / lockfile.NAME, lock)
+        found.append(bundle(buildout))
+    assert found[0] == found[1]
+    assert texts(found[0])[lockfile.NAME].endswith("\n[versions]\nhostouttest-a = 1.0\n\n")
 
 
 def test_files_outside_and_behind_urls_travel_as_files(buildout: Path, site: tuple[str, Path], tmp_path: Path) -> None:

@@ -553,7 +553,7 @@ def test_a_part_that_is_no_more_takes_its_record_with_it(site: Site) -> None:
     (site.records / "host2.cfg").touch()
     site.configure(text.replace("parts = host1 host2", "parts = host1"))
     site.build()
-    assert {file.name for file in site.records.iterdir()} == {"buildout.json", "host1.json"}
+    assert {file.name for file in site.records.iterdir()} == {"buildout.json", "host1.json", ".files.json"}
     assert site.hostout().splitlines()[-1] == "Valid hosts are: host1"
     site.configure("[buildout]\nparts =\n")
     site.build()

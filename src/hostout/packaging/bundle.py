@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hostout import cfgfile
+from hostout import cfgfile, lockfile
 from hostout.errors import ConfigurationError
 from hostout.model import BundleFile, Emit, Host, LocalBuildout
 from hostout.packaging.extends import ConfigFile, Extends, Reader
@@ -57,7 +57,7 @@ def collect(host: Host, local: LocalBuildout, emit: Emit) -> Bundle:
 
     def strip(text: str) -> str:
         places = (*local.secret_options, *_with_password(text))
-        return cfgfile.without_values(cfgfile.without_sections(text, removed), places)
+        return cfgfile.without_values(cfgfile.without_sections(text, removed | {*lockfile.SECTIONS}), places)
 
     stripped = _follow(roots, directory, reader, strip, host)
     files = {name: _file(name, path, directory, strip) for name, path in included.items()}

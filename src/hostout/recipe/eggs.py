@@ -38,6 +38,11 @@ def here(requirement: str) -> Any:
     return pkg_resources.working_set.find(pkg_resources.Requirement.parse(requirement))
 
 
+def imported() -> list[Any]:
+    """The eggs that buildout itself can import: recipes, extensions, and what they need."""
+    return [found for found in pkg_resources.working_set if found.location and found.location.endswith(".egg")]
+
+
 def write_script(buildout: Any, working_set: Any, name: str, module: str, arguments: str) -> None:
     """``bin/<name>`` which calls ``module.main``; buildout says so where it changed."""
     zc.buildout.easy_install.scripts(

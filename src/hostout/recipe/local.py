@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import zc.buildout.buildout
+import zc.buildout.easy_install
 
-from hostout import cfgfile
+from hostout import cfgfile, lockfile
 from hostout.model import LocalBuildout, Member
 from hostout.recipe import origins, workingset
 
@@ -30,7 +31,6 @@ def local_buildout(
     options = buildout["buildout"]
     environment = workingset.environment()
     config = main_config(buildout)
-    cache = options.get("download-cache")
     return LocalBuildout(
         directory=options["directory"],
         config=str(config),
@@ -38,7 +38,7 @@ def local_buildout(
         bin_directory=options["bin-directory"],
         eggs_directory=options["eggs-directory"],
         develop_eggs_directory=options["develop-eggs-directory"],
-        download_cache=str(Path(options["directory"]) / cache) if cache else None,
+        download_cache=download_cache(buildout),
         executable=options["executable"],
         python=platform.python_version(),
         hostout_parts=hosts,
@@ -54,7 +54,15 @@ def local_buildout(
         environment=tuple(workingset.member(dist, buildout) for dist in environment),
         environment_path=tuple(dict.fromkeys(dist.location for dist in environment)),
         configs=tuple(str(path) for path in configs(buildout, config)),
+        lock=str(lock(buildout)),
+        default_index=zc.buildout.easy_install.default_index_url,
     )
+
+
+def download_cache(buildout: Any) -> str | None:
+    """The folder of option ``download-cache``; buildout keeps distributions in ``dist`` in it."""
+    cache = buildout["buildout"].get("download-cache")
+    return str(Path(buildout["buildout"]["directory"]) / cache) if cache else None
 
 
 def pins(buildout: Any) -> dict[str, str]:
@@ -77,6 +85,12 @@ def main_config(buildout: Any) -> Path:
             return Path(buildout["buildout"]["directory"], frame.f_locals["config_file"])
         frame = frame.f_back
     return Path(buildout["buildout"]["directory"], "buildout.cfg")
+
+
+def lock(buildout: Any) -> Path:
+    """The lock, beside the main configuration; in the buildout directory where that comes from elsewhere."""
+    main = main_config(buildout)
+    return (main.parent if main.is_file() else Path(buildout["buildout"]["directory"])) / lockfile.NAME
 
 
 def configs(buildout: Any, main: Path) -> list[Path]:

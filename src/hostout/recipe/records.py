@@ -14,6 +14,8 @@ from hostout.model import Json
 
 BUILDOUT = "buildout.json"
 SECRETS = "secrets.json"
+FILES = ".files.json"
+"""What is known of files from the run before; no host has a name with a dot in front."""
 PRIVATE = 0o600
 SHARED = 0o666  # less what the umask takes
 
@@ -59,7 +61,7 @@ def forget(directory: Path, hosts: Iterable[str]) -> None:
 
 def forget_all(directory: Path, script: Path) -> None:
     """Removes the records and the script of a buildout without hosts; what else is in the folder stays."""
-    for path in (directory / BUILDOUT, directory / SECRETS, script):
+    for path in (directory / BUILDOUT, directory / SECRETS, directory / FILES, script):
         path.unlink(missing_ok=True)
 
 

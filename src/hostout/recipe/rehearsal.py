@@ -131,7 +131,7 @@ class Rehearsal:
                     self.missing = error
                     raise
             if working_set is None:
-                self._add(result)
+                self._add([*result, *_beside(result)])
             return result
 
         zc.buildout.easy_install.Installer.install = install
@@ -324,6 +324,25 @@ def _opened(question: Mapping[str, Any]) -> Any:
 def _pkg_resources() -> Any:
     # zc.buildout 6 brings its own copy and makes it importable by this name
     return sys.modules["pkg_resources"]
+
+
+def _beside(working_set: Any) -> list[Any]:
+    """Develop packages that a working set needs and buildout did not add to it.
+
+    It leaves out those that lie in the same folder as one that it has (PEP 660: all are in ``develop-eggs``).
+    """
+    folders = (_pkg_resources().find_distributions(entry, True) for entry in working_set.entries)
+    there = {canonicalize_name(dist.project_name): dist for dists in folders for dist in dists}
+    for dist in working_set:
+        there.pop(canonicalize_name(dist.project_name), None)
+    found, queue = [], [requirement for dist in working_set for requirement in dist.requires()]
+    while queue:
+        requirement = queue.pop()
+        dist = there.pop(canonicalize_name(requirement.project_name), None)
+        if dist is not None:
+            found.append(dist)
+            queue += dist.requires(extra for extra in requirement.extras if extra in dist.extras)
+    return found
 
 
 def _recipe(options: Any) -> str:

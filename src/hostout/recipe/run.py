@@ -5,18 +5,20 @@ What does not belong here: how any of these is found out or written.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from hostout import cfgfile, options
 from hostout.model import Json, LocalBuildout
-from hostout.recipe import eggs, parts, records, workingset
-from hostout.recipe.local import local_buildout
+from hostout.recipe import eggs, locking, parts, records, workingset
+from hostout.recipe.files import Files, Watch
+from hostout.recipe.local import download_cache, local_buildout, lock
 from hostout.recipe.parts import HostPart, Sections
 from hostout.recipe.plugins import PluginRecipe
 
@@ -47,6 +49,10 @@ class Run:
         self._hosts: dict[str, HostPart] = {}
         self._plugins: dict[str, PluginRecipe] = {}
         self._scripted = False
+        self.lock = locking.read(lock(buildout))
+        self.watch = Watch(self.lock)
+        self._finished = False
+        self.watch.start()
         self.observer.start()
         self._at_the_end()
 
@@ -78,16 +84,19 @@ class Run:
     def finish(self) -> None:
         """Writes the records of all hosts and removes those of hosts that are gone."""
         self.observer.stop()
+        self.watch.stop()
         hosts = self.hosts()
         before = records.read(self.directory / records.BUILDOUT)
         working_set = self._working_set(before)
+        missing = self._missing(working_set, before)
         if hosts:
-            self._write(hosts, working_set)
+            self._write(hosts, working_set, whole=not missing)
         names = {host.name for host in hosts}
         records.forget(self.directory, [name for name in before.get("hostout_parts", []) if name not in names])
         if not hosts:
             records.forget_all(self.directory, self.script)
         under_way.discard(str(self.directory))
+        self._finished = True
 
     def _add_host(self, name: str) -> None:
         if name in TAKEN or "/" in name or name.startswith(("-", ".")):
@@ -108,6 +117,19 @@ class Run:
 
         self.buildout._unload_extensions = unload_and_finish
         under_way.add(str(self.directory))
+        atexit.register(self._rescue)
+
+    def _rescue(self) -> None:
+        """A run that fails has installed eggs all the same: the next one does not see of which files."""
+        if self._finished:
+            return
+        try:
+            self._files().rescue([*self.watch.installed.values(), *eggs.imported()])
+        except OSError as error:
+            logging.getLogger("hostout").warning("cannot note which files eggs are made of: %s", error)
+
+    def _files(self) -> Files:
+        return Files(self.directory, download_cache(self.buildout), self.watch.fetched)
 
     def _argument(self) -> str:
         base = eggs.relative_to(self.buildout)
@@ -115,28 +137,38 @@ class Run:
 
     def _working_set(self, before: dict[str, Json]) -> workingset.WorkingSet:
         own = self.sections.all_hostout()
-        found = workingset.working_set(self.buildout, self.observer, workingset.recorded(before), own)
-        unseen = [
-            part for part in found.needs if part not in self.buildout._data and part not in before.get("needs", {})
-        ]
+        return workingset.working_set(self.buildout, self.observer, workingset.recorded(before), own)
+
+    def _missing(self, found: workingset.WorkingSet, before: dict[str, Json]) -> list[str]:
+        """The parts of which nobody knows yet what they need, which is said."""
+        known = before.get("needs", {})
+        unseen = [part for part in found.needs if part not in self.buildout._data and part not in known]
         if unseen:
             logging.getLogger("hostout").warning(
                 "%s: not built yet, run bin/buildout before you deploy", ", ".join(unseen)
             )
-        return found
+        return unseen
 
-    def _write(self, hosts: tuple[HostPart, ...], working_set: workingset.WorkingSet) -> None:
-        names = tuple(host.name for host in hosts)
+    def _write(self, hosts: tuple[HostPart, ...], working_set: workingset.WorkingSet, whole: bool) -> None:
         secrets = {host.name: self._secrets(host) for host in hosts}
-        places = tuple(sorted(self._secret_places(hosts)))
-        sections = self.sections.all_hostout()
-        local = local_buildout(self.buildout, working_set.wanted(), names, sections, places)
+        local = self._local(hosts, working_set)
+        locking.update(Path(local.lock), self.lock, local.working_set, local.environment, whole)
         self._write_secrets({name: found for name, found in secrets.items() if found})
         for host in hosts:
             records.write(self.directory / f"{host.name}.json", parts.record(host, list(secrets[host.name])))
         data = {"format": 1, **asdict(local), "needs": working_set.record()}
         records.write(self.directory / records.BUILDOUT, data, _mode(local))
         records.touch_if_older(self.directory / records.BUILDOUT, local.configs)
+
+    def _local(self, hosts: tuple[HostPart, ...], working_set: workingset.WorkingSet) -> LocalBuildout:
+        """This buildout, with the files that its distributions were installed from."""
+        names, places = tuple(host.name for host in hosts), tuple(sorted(self._secret_places(hosts)))
+        found = local_buildout(self.buildout, working_set.wanted(), names, self.sections.all_hostout(), places)
+        files, outside = self._files(), found.environment_path
+        members = tuple(files.described(member, member.location in outside) for member in found.working_set)
+        environment = tuple(files.described(member, True) for member in found.environment)
+        files.keep()
+        return replace(found, working_set=members, environment=environment)
 
     def _write_secrets(self, secrets: dict[str, dict[str, str]]) -> None:
         path = self.directory / records.SECRETS

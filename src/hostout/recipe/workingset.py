@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 from zc.buildout.easy_install import pkg_resources  # the one that buildout uses: version 6 brings its own
 
 from hostout.model import Json, Member
+from hostout.recipe.wrapping import Wrapping
 
 ENVIRONMENT = ("zc-buildout", "setuptools", "packaging", "wheel", "pip", "platformdirs")
 """What zc.buildout needs around it to run, normalised."""
@@ -74,21 +75,19 @@ class Observer:
     seen: dict[str, dict[str, Any]] = field(default_factory=dict)
     _active: list[str] = field(default_factory=list)
     _loading: int = 0
-    _undo: list[tuple[Any, str, Any]] = field(default_factory=list)
+    _wrapping: Wrapping = field(default_factory=Wrapping)
 
     def start(self) -> None:
         """Wraps the places where buildout resolves requirements and runs recipes."""
         self._see_cached()
-        self._wrap(zc.buildout.easy_install.Installer, "install", self._installing)
-        self._wrap(zc.buildout.buildout, "_install_and_load", self._load_recipe)
-        self._wrap(zc.buildout.buildout.Options, "initialize", self._running)
-        self._wrap(zc.buildout.buildout.Options, "_call", self._running)
+        self._wrapping.wrap(zc.buildout.easy_install.Installer, "install", self._installing)
+        self._wrapping.wrap(zc.buildout.buildout, "_install_and_load", self._load_recipe)
+        self._wrapping.wrap(zc.buildout.buildout.Options, "initialize", self._running)
+        self._wrapping.wrap(zc.buildout.buildout.Options, "_call", self._running)
 
     def stop(self) -> None:
         """Puts everything back."""
-        while self._undo:
-            owner, name, original = self._undo.pop()
-            setattr(owner, name, original)
+        self._wrapping.undo()
 
     @contextlib.contextmanager
     def during(self, part: str) -> Iterator[None]:
@@ -99,16 +98,11 @@ class Observer:
         finally:
             self._active.pop()
 
-    def _wrap(self, owner: Any, name: str, wrapper: Any) -> None:
-        original = getattr(owner, name)
-        self._undo.append((owner, name, original))
-        setattr(owner, name, wrapper(original))
-
     def _installing(self, original: Any) -> Any:
         def install(installer: Any, specs: Any, working_set: Any = None) -> Any:
             found = original(installer, specs, working_set)
             if working_set is None:
-                self._saw(found)
+                self._saw(_complete(specs, found))
             elif not self._loading:
                 # it was handed in: buildout's own, with everything that its environment happens to have
                 self._saw(_needed(specs, found))
@@ -143,7 +137,7 @@ class Observer:
         """Working sets that zc.recipe.egg resolved before we came and keeps: nobody resolves them again in this run."""
         cache = getattr(self.buildout, "_zc_recipe_egg_working_set_cache", {})
         for key, working_set in cache.items():
-            self._saw(closure(key[0], working_set))
+            self._saw(closure(key[0], _complete(key[0], working_set)))
 
 
 def working_set(buildout: Any, observer: Observer, before: WorkingSet, leave_out: Iterable[str]) -> WorkingSet:
@@ -186,6 +180,18 @@ def closure(requirements: Iterable[str], working_set: Any) -> tuple[Any, ...]:
         found[_key(dist)] = dist
         queue += dist.requires([extra for extra in wanted.extras if extra in dist.extras])
     return tuple(found.values())
+
+
+def _complete(requirements: Iterable[str], working_set: Any) -> list[Any]:
+    """A working set of buildout with what it takes without adding it.
+
+    Where it has one develop package of ``develop-eggs`` (PEP 660), it finds others there that this one needs, and does
+    not add them: ``Installer.install`` asks an Environment of the working set's own folders first.
+    """
+    there = [dist for entry in working_set.entries for dist in pkg_resources.find_distributions(entry, True)]
+    every = {_key(dist): dist for dist in (*there, *working_set)}
+    needed = closure([*requirements, *(str(dist.as_requirement()) for dist in working_set)], every.values())
+    return list({_key(dist): dist for dist in (*working_set, *needed)}.values())
 
 
 def member(dist: Any, buildout: Any) -> Member:

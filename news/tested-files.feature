@@ -1,0 +1,1 @@
+`bin/buildout` writes `hostoutversions.cfg`, made to be committed: the version of every distribution and the sha256 of the file that it was installed from; a file of the same name with another content is refused before anything of it is unpacked.

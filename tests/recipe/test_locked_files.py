@@ -1,0 +1,202 @@
+"""What bin/buildout knows of the files that it installs, in a real zc.buildout with an index of the test's own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from buildouts import BuildoutEnvironment
+from hostout import config, lockfile
+from hostout.lockfile import Lock, locked
+from hostout.model import Member
+from smallindex import SmallIndex, serving
+from wheelsamples import Wheel
+
+pytestmark = pytest.mark.buildout
+
+RECIPE = """\
+import zc.buildout.easy_install
+
+
+def installed(buildout, options):
+    settings = buildout["buildout"]
+    zc.buildout.easy_install.install(
+        options["eggs"].split(),
+        settings["eggs-directory"],
+        links=settings.get("find-links", "").split(),
+        index=settings["index"],
+        path=[settings["develop-eggs-directory"]],
+        newest=False,
+    )
+
+
+class Recipe:
+    def __init__(self, buildout, name, options):
+        self.asked = buildout, options
+        options["eggs"]
+
+    def install(self):
+        installed(*self.asked)
+        return ()
+
+    update = install
+"""
+CONFIG = """\
+[buildout]
+parts = late host1
+index = {index.url}
+newest = false
+{more}
+
+[host1]
+recipe = collective.hostout
+host = www.example.com
+path = /srv/site
+
+[late]
+recipe = hostouttest-recipe
+eggs = HostoutTest.Dots-And_Dashes
+"""
+DOTS = Wheel(
+    "HostoutTest.Dots-And_Dashes",
+    "1.0",
+    "hostouttest_dots_and_dashes-1.0",
+    {"hostouttest_dots.py": "", "{info}/top_level.txt": "hostouttest_dots\n"},
+    ("hostouttest_dots.py",),
+)
+EGGS = Wheel(
+    "hostouttest-recipe",
+    "1.0",
+    "hostouttest_recipe-1.0",
+    {
+        "hostouttest_recipe.py": RECIPE,
+        "{info}/entry_points.txt": "[zc.buildout]\ndefault = hostouttest_recipe:Recipe\n",
+        "{info}/top_level.txt": "hostouttest_recipe\n",
+    },
+    ("hostouttest_recipe.py",),
+)
+"""Fetched and imported before hostout is there to look on."""
+
+WHEELS = (DOTS, EGGS)
+
+
+class Site:
+    """A buildout with caches of its own."""
+
+    def __init__(self, folder: Path, env: BuildoutEnvironment, index: SmallIndex) -> None:
+        self.folder = folder / "site"
+        self.home = folder / "home"
+        self.env = env
+        self.index = index
+        self.folder.mkdir()
+        (self.home / ".buildout").mkdir(parents=True)
+        self.configure()
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / lockfile.NAME
+
+    def configure(self, more: str = "") -> None:
+        (self.folder / "buildout.cfg").write_text(CONFIG.format(index=self.index, more=dedent(more)))
+
+    def build(self, *args: str) -> str:
+        return self.env.build(self.folder, *args, home=self.home)
+
+    def fails(self) -> str:
+        done = self.env.run(self.folder, "-N", home=self.home)
+        assert done.returncode == 1, done.stdout
+        assert "Traceback" not in done.stdout
+        return done.stdout.strip()
+
+    def members(self) -> dict[str, Member]:
+        local = config.load(self.folder / "parts" / "hostout").local
+        assert local.lock == str(self.lock)
+        return {member.name: member for member in local.working_set if not member.develop}
+
+    def hashes(self) -> dict[str, tuple[str, str]]:
+        return {name: (member.filename, member.sha256) for name, member in self.members().items()}
+
+    def written(self) -> dict[str, int]:
+        files = [self.lock, *(self.folder / "parts" / "hostout").iterdir()]
+        return {str(file): file.stat().st_mtime_ns for file in files}
+
+    def egg(self, wheel: Wheel) -> list[Path]:
+        return list((self.folder / "eggs").rglob(f"{wheel.base}-*.egg"))
+
+
+@pytest.fixture
+def site(tmp_path: Path, buildout_env: BuildoutEnvironment) -> Iterator[Site]:
+    with serving(tmp_path / "index") as index:
+        for wheel in WHEELS:
+            wheel.make(index.folder)
+        yield Site(tmp_path, buildout_env, index)
+
+
+def expected(index: SmallIndex) -> dict[str, tuple[str, str]]:
+    paths = {wheel.name: index.folder / wheel.filename for wheel in WHEELS}
+    return {name: (path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in paths.items()}
+
+
+def test_every_file_is_known_whenever_it_was_fetched_and_others_find_the_same(site: Site) -> None:
+    site.build()
+    assert site.hashes() == expected(site.index)
+    assert {member.found for member in site.members().values()} == {"eggs"}
+    lock = lockfile.read(site.lock)
+    assert {(one.filename, one.sha256) for one in lock.tested} == set(expected(site.index).values())
+    assert dict(lock.pins).keys() >= {"zc.buildout", "setuptools", *(wheel.name for wheel in WHEELS)}
+
+    before = site.written()
+    site.build()
+    assert site.written() == before
+
+    # somebody else, who has the file of another platform to add and none of what we have, with pins and a cache
+    line = locked(f"{DOTS.base}-cp39-cp39-macosx_11_0_arm64.whl", "a" * 64)
+    gone = locked("hostouttest_gone-1.0.zip", "b" * 64)
+    lockfile.write(site.lock, Lock((*lock.tested, line, gone), (), lock.pins))
+    for name in ("eggs", "parts", "develop-eggs", ".installed.cfg"):
+        path = site.folder / name
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    (site.folder / "downloads").mkdir()
+    site.configure(f"extends = {lockfile.NAME}\ndownload-cache = downloads\nallow-picked-versions = false")
+    site.build("install", "host1")
+    assert lockfile.read(site.lock).tested_of("hostouttest_gone", "1.0")
+    site.build()
+    assert site.hashes() == expected(site.index)
+    assert {member.found for member in site.members().values()} == {"download-cache"}
+    assert {one.filename for one in lockfile.read(site.lock).tested} == {
+        line.filename,
+        *(filename for filename, _ in expected(site.index).values()),
+    }
+    assert config.load(site.folder / "parts" / "hostout").stale() is None
+
+
+def test_a_file_that_changed_in_the_index_is_refused_before_it_is_unpacked(site: Site) -> None:
+    name, right = expected(site.index)[DOTS.name]
+    lockfile.write(site.lock, Lock((locked(name, "a" * 64),)))
+    (site.folder / "downloads").mkdir()
+    site.configure("download-cache = downloads")
+    error = site.fails().splitlines()[-1]
+    assert f"{name} is not the file that was tested: its sha256 is {right}" in error
+    assert error.endswith(f"; it comes from {site.index.address}/files/{name}, and is not installed")
+    assert not site.egg(DOTS)
+    assert not (site.folder / "downloads" / "dist" / name).exists()
+    assert not (site.folder / "parts" / "hostout" / "buildout.json").exists()
+
+    # what was unpacked before anybody looked is found at the end, also when another run has unpacked it
+    shutil.rmtree(site.folder / "downloads" / "dist")
+    name, _ = expected(site.index)[EGGS.name]
+    lockfile.write(site.lock, Lock((locked(name, "a" * 64),)))
+    before = site.lock.read_bytes()
+    assert f"{name} is not the file that was tested" in site.fails()
+    assert site.lock.read_bytes() == before
+    assert not (site.folder / "parts" / "hostout" / "buildout.json").exists()
+
+    site.lock.write_text(site.lock.read_text() + "<<<<<<< ours\n")
+    os.utime(site.lock)
+    assert "'<<<<<<< ours' is nothing that bin/buildout writes here" in site.fails()
