@@ -38,6 +38,7 @@ class Wheel:
     folder: str = ""
     modes: Mapping[str, int] = field(default_factory=dict)
     tags: str = "py3-none-any"
+    requires: tuple[str, ...] = ()
 
     @property
     def filename(self) -> str:
@@ -51,8 +52,10 @@ class Wheel:
         """Write it; gives its path."""
         info, data = f"{self.base}.dist-info", f"{self.base}.data"
         files = {name.format(info=info, data=data): text for name, text in self.content.items()}
-        files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {self.name}\nVersion: {self.version}\n\nName: no\n"
-        files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        needed = "".join(f"Requires-Dist: {each}\n" for each in self.requires)
+        head = f"Metadata-Version: 2.1\nName: {self.name}\nVersion: {self.version}\n{needed}"
+        files[f"{info}/METADATA"] = f"{head}\nName: no\n"
+        files[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {self.tags}\n"
         files[f"{info}/RECORD"] = "".join(_row(name, text) for name, text in files.items()) + f"{info}/RECORD,,\n"
         where.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(where / self.filename, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -163,6 +166,18 @@ EVERY_SORT = (
             "kept/hostouttest/conf",
             "share/mine.txt",
         ),
+    ),
+    Wheel(
+        "hostouttest-among",
+        "1.0",
+        "hostouttest_among-1.0",
+        {
+            "hostouttest_among/__init__.py": "",
+            "{data}/data/lib/python/hostouttest_among/data.txt": "x",
+            "{data}/data/lib/elsewhere/data.txt": "",
+            "{info}/top_level.txt": "hostouttest_among\nlib\n",
+        },
+        ("hostouttest_among/__init__.py", "hostouttest_among/data.txt"),
     ),
     Wheel(
         "hostouttest-no-top",

@@ -116,6 +116,7 @@ def test_a_package_that_is_the_buildout_folder_ignores_what_buildout_makes(tmp_p
     local = local_buildout(folder)
     first = release(Package("example", "1.2", folder), local)
     write(folder, {"bin/run": "x", "var/log": "y", ".installed.cfg": "z", "develop-eggs/example.egg-link": "."})
+    write(folder, {"hostoutversions.cfg": "[versions]\n"})
     assert not release(Package("example", "1.2", folder), local).built
     assert first.built
 

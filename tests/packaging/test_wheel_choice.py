@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import re
 import sys
 import tarfile
 import zipfile
@@ -122,12 +123,19 @@ def test_names_and_versions_are_compared_normalised(local: LocalBuildout, tmp_pa
     assert chosen(release(("foo.bar", "2024.07.04")), local)["foo.bar"].filename == "foo_bar-2024.7.4-py3-none-any.whl"
 
 
-def test_what_the_host_has_is_not_looked_for_here(local: LocalBuildout, tmp_path: Path) -> None:
-    wheel(tmp_path / "cache/dist", "some", "1.0", text="other bytes")
+def test_what_the_host_has_is_not_looked_for_here(local: LocalBuildout) -> None:
     have = {"some-1.0-py3-none-any.whl": "a" * 64, "some-1.0-cp27-cp27m-linux_x86_64.whl": "b" * 64}
     found = chosen(release(("some", "1.0")), local, facts(have))["some"]
     assert (found.sha256, found.path) == ("a" * 64, "")
     assert not fetching.log(local).exists()
+
+
+def test_what_the_host_has_is_not_taken_where_what_is_here_is_another(local: LocalBuildout, tmp_path: Path) -> None:
+    here = wheel(tmp_path / "cache/dist", "some", "1.0")
+    found = chosen(release(("some", "1.0")), local, facts({here.name: "a" * 64}))["some"]
+    assert found.path == str(here)
+    again = chosen(release(("some", "1.0")), local, facts({here.name: hashlib.sha256(here.read_bytes()).hexdigest()}))
+    assert again["some"].path == ""
 
 
 def test_missing_wheels_are_fetched_for_the_python_of_the_host(local: LocalBuildout, index: Path) -> None:
@@ -163,7 +171,7 @@ def test_a_source_distribution_becomes_a_wheel(local: LocalBuildout, index: Path
     sdist(index, "sourced", "2.0")
     page(index)
     found = chosen(release(("pure", "1.0"), ("sourced", "2.0")), local)
-    assert found["sourced"].filename == "sourced-2.0-py3-none-any.whl"
+    assert re.fullmatch(r"sourced-2\.0-0h[0-9a-f]{16}-py3-none-any\.whl", found["sourced"].filename)
     assert found["pure"].filename == "pure-1.0-py3-none-any.whl"
 
 

@@ -28,7 +28,7 @@ Members = dict[str, zipfile.ZipInfo]
 
 _LIBRARY = ("purelib", "platlib")
 _SCHEMES = (*_LIBRARY, "scripts", "headers", "data")
-# where pip keeps its libraries while it installs into one folder: data of that name does not come out of there
+# where pip keeps its libraries while it installs into one folder: data comes to lie among them, or never comes out
 _PIPS_OWN = "lib/python"
 _BYTECODE = (".pyc", ".pyo")
 _NAMESPACES = (("pkg_resources", "declare_namespace"), ("pkgutil", "extend_path"))
@@ -76,7 +76,7 @@ def library(archive: zipfile.ZipFile) -> Members:
 
 def egg(archive: zipfile.ZipFile, tag: str) -> Egg:
     """As zc.buildout makes it; ``tag`` is Python and platform, ``py3.11-linux-x86_64``."""
-    every = library(archive)
+    every = {**library(archive), **_among(archive)}
     info = _info(every)
     base = _base(archive, info, tag)
     packages = {name: member for name, member in every.items() if not name.startswith(f"{info}/")}
@@ -93,13 +93,14 @@ def egg(archive: zipfile.ZipFile, tag: str) -> Egg:
 
 def write(archive: zipfile.ZipFile, files: Mapping[str, zipfile.ZipInfo], folder: Path) -> None:
     """The files into ``folder``, with modes 644 or 755 (under a umask of 022)."""
-    made = {""}
+    made, root = {""}, str(folder)
+    # plain text and not paths: these are twenty thousand files of a Plone
     for name, member in files.items():
         above = name.rpartition("/")[0]
         if above not in made:
             (folder / above).mkdir(parents=True, exist_ok=True)
             made.add(above)
-        _write(archive, member, folder / name)
+        _write(archive, member, f"{root}/{name}")
 
 
 def version(text: str) -> str:
@@ -175,6 +176,13 @@ def _base(archive: zipfile.ZipFile, info: str, tag: str) -> str:
     if name is None or number is None:
         raise _Unfit(f"has nothing that an egg can be named after in {info}")
     return f"{name[1].strip().replace('-', '_')}-{version(number[1]).replace('-', '_')}-{tag}"
+
+
+def _among(archive: zipfile.ZipFile) -> Members:
+    """Data that comes to lie where the packages do."""
+    own = f"{_PIPS_OWN}/"
+    data = ((rest, member) for scheme, rest, member in _data(archive) if scheme == "data")
+    return {rest[len(own) :]: member for rest, member in data if rest.startswith(own)}
 
 
 def _beside(archive: zipfile.ZipFile, packages: Mapping[str, zipfile.ZipInfo]) -> Members:
@@ -254,7 +262,7 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> None:
     executable = stat.S_ISREG(member.external_attr >> 16) and member.external_attr >> 16 & 0o111
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o755 if executable else 0o644)
     with os.fdopen(descriptor, "wb") as file:

@@ -19,9 +19,12 @@ from hostout.packaging import configuration, develop, scm
 from hostout.packaging.bundle import Bundle
 from hostout.packaging.closure import Closure
 from hostout.packaging.develop import Released
+from hostout.packaging.fetching import writing
 from hostout.packaging.identity import counted_options, release_id
+from hostout.packaging.memo import Memo
 from hostout.packaging.places import Places
 from hostout.packaging.rehearsal import Rehearsal, exact, rehearse
+from hostout.packaging.wanted import Known
 
 __all__ = ["configuration_file", "prepare"]
 
@@ -84,7 +87,16 @@ def _release(
         options=counted_options(host, local),
         settings=_settings(host, bundle, rehearsal, _versions(requirements, environment, found, rehearsal)),
     )
-    return dataclasses.replace(release, id=release_id(release, host, local))
+    return dataclasses.replace(release, id=_id(release, host, local))
+
+
+def _id(release: Release, host: Host, local: LocalBuildout) -> str:
+    memo = Memo.of(local)
+    known = Known(local, memo)
+    found = release_id(release, host, local, lambda pin: known.digests(pin, release.python))
+    with writing(Places.of(local).root):
+        memo.save()
+    return found
 
 
 def _versions(

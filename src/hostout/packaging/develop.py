@@ -22,9 +22,10 @@ from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
+from hostout import lockfile
 from hostout.errors import PackagingError
 from hostout.model import Distribution, LocalBuildout
-from hostout.packaging import process, wheelfile
+from hostout.packaging import environments, process, wheelfile
 from hostout.packaging.indexes import index_environment
 from hostout.packaging.places import Places
 from hostout.packaging.sources import Source, content_hash, copy, sources
@@ -32,13 +33,15 @@ from hostout.packaging.sources import Source, content_hash, copy, sources
 TIMEOUT = 1800.0
 """Seconds for one build: a package with C code of its own may take long."""
 
+PROGRAM = Path(__file__).with_name("backend.py")
+
 LOADER = """\
-import json, sys
+import json, runpy, sys
 sys.path[:0] = json.loads(sys.argv.pop(1))
-from build.__main__ import main
-main(sys.argv[1:])
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
 """
-"""Starts pypa/build on our import path without a variable that its children would inherit."""
+"""Starts that on our import path, which is in no variable that its children would inherit."""
 
 SCM = re.compile(r"setuptools[-_](scm|git)|hatch[-_]vcs|versioningit|dunamai|poetry-dynamic|\bpbr\b|versioneer")
 """Build tools that ask version control for the version, some of them for the list of files too."""
@@ -82,9 +85,10 @@ def release(package: Package, local: LocalBuildout, ignore: Sequence[str] = ()) 
 def made_by_buildout(local: LocalBuildout) -> tuple[Path, ...]:
     """What a buildout makes in its folder: not content of a package that is that very folder (``develop = .``)."""
     folders = [local.parts_directory, local.bin_directory, local.eggs_directory, local.develop_eggs_directory]
-    names = ("var", ".installed.cfg", ".mr.developer.cfg", "eggs", "downloads")
+    names = ("var", ".installed.cfg", ".mr.developer.cfg", "eggs", "downloads", lockfile.NAME)
     here = Path(local.directory)
-    return tuple(Path(f) for f in [*folders, local.download_cache] if f) + tuple(here / name for name in names)
+    folders += [local.download_cache or "", local.lock]
+    return tuple(Path(f) for f in folders if f) + tuple(here / name for name in names)
 
 
 def _kept(folder: Path, name: str, digest: str) -> Path | None:
@@ -119,18 +123,39 @@ def _build(package: Package, found: Sequence[Source], digest: str, places: Place
         built.mkdir()
         copy(found, copied)
         _restore_history(copied, package.version)
-        argv = [sys.executable, "-c", LOADER, json.dumps(sys.path), "--wheel", "--outdir", str(built), str(copied)]
-        done = process.run(argv, log, timeout=TIMEOUT, cwd=copied, environment=_environment(package, local))
+        done = _run(copied, built, places.environments, log, _environment(package, local))
         wheels = list(built.glob("*.whl"))
         if not done.ok or not wheels:
             raise PackagingError(_failure(package, done))
         return wheelfile.rewrite(wheels[0], _version(wheels[0], package, digest), places.wheels)
 
 
+def _run(copied: Path, built: Path, kept: Path, log: Path, variables: Mapping[str, str]) -> process.Finished:
+    """In the environment of the last time, as long as the package asks for the same and that works; else asked anew."""
+    ready = environments.ready(copied, kept, process.clean_environment(variables))
+    if ready is not None:
+        own = {**variables, **ready.variables}
+        done = process.run(ready.argv(built), log, timeout=TIMEOUT, cwd=copied, environment=own)
+        if done.ok:
+            return done
+    folders = map(str, (copied, built, kept))
+    trust = "trust" if ready is None else "anew"
+    argv = [sys.executable, "-c", LOADER, json.dumps(sys.path), str(PROGRAM), *folders, trust]
+    return process.run(argv, log, timeout=TIMEOUT, cwd=copied, environment=variables)
+
+
 def _failure(package: Package, done: process.Finished) -> str:
     how = "does not build" if done.status is not None else f"is not built after {TIMEOUT:.0f} seconds"
-    lines = "\n".join(f"    {line}" for line in done.tail())
+    lines = "\n".join(f"    {line}" for line in _without_hooks(done.tail()))
     return f"develop package {package.name} ({package.folder}) {how}:\n{lines}\nthe whole log: {done.log}"
+
+
+def _without_hooks(lines: Sequence[str]) -> Sequence[str]:
+    """A traceback from the first frame that is not of what calls every build backend."""
+    frames = [number for number, line in enumerate(lines) if line.lstrip().startswith('File "')]
+    hooks = [number for number in frames if "pyproject_hooks" in lines[number]]
+    start = next((number for number in frames if hooks and number > hooks[-1]), 0)
+    return lines[start:]
 
 
 def _version(wheel: Path, package: Package, digest: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 
 from hostout.model import BundleFile, Host, Json, LocalBuildout, Release
 
@@ -24,12 +25,22 @@ LOCAL_OPTIONS = frozenset(name.replace("_", "-") for name in NOT_DEPLOYED | OLD_
 """The same for options by name; all others, of plugins and of nobody, count as they are written."""
 
 
-def release_id(release: Release, host: Host, local: LocalBuildout) -> str:
-    """8 hex digits."""
+def release_id(
+    release: Release, host: Host, local: LocalBuildout, digests: Callable[[tuple[str, str]], Iterable[str]]
+) -> str:
+    """8 hex digits; ``digests`` are the hashes of what a distribution (name, version) consists of.
+
+    The version of a develop package says its content; a build backend need not make the same file of it twice.
+    """
     settings = dataclasses.asdict(release.settings)
+    develop = {(d.name, d.version) for d in release.develop}
+
+    def exact(pins: Iterable[tuple[str, str]]) -> list[Json]:
+        return [[*pin, *(() if pin in develop else digests(pin))] for pin in sorted(pins)]
+
     content = {
-        "requirements": sorted(release.requirements),
-        "environment": sorted(release.environment),
+        "requirements": exact(release.requirements),
+        "environment": exact(release.environment),
         "python": release.python,
         "config": release.config,
         "settings": {name: value for name, value in settings.items() if name != "pins"},

@@ -1,14 +1,22 @@
-"""Where pip looks for distributions: the index and the links of the local buildout, then the user's own settings.
+"""Where distributions are looked for: the index and the links of the local buildout, then the user's settings for pip.
 
-What does not belong here: calling pip.
+What does not belong here: calling pip, and asking an index.
 """
 
 from __future__ import annotations
 
+import configparser
+import fnmatch
+import ipaddress
 import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from hostout.model import LocalBuildout
+from hostout.model import Indexes, LocalBuildout, Secret
+
+CONFIGURATION = ("/etc/xdg/pip/pip.conf", "/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
+"""Files of pip, the later ones win; then come that of its environment and the one that ``PIP_CONFIG_FILE`` names."""
 
 
 def index_environment(local: LocalBuildout) -> dict[str, str]:
@@ -27,6 +35,51 @@ def own_index_environment(local: LocalBuildout) -> dict[str, str]:
     """
     added = index_environment(local)
     return {**added, "PIP_INDEX_URL": _address(local.index or "", local), "PIP_EXTRA_INDEX_URL": ""}
+
+
+def for_hosts(local: LocalBuildout, environment: Mapping[str, str] = os.environ) -> Indexes:
+    """Those that somebody else can ask as well: not what lies in our folders, or is served on this machine alone.
+
+    The index of the buildout, or pip's, or the one that is asked where nobody names one; then pip's further ones.
+    """
+    pips = _pips_settings(local, environment)
+    first = [local.index] if local.index else (pips.get("index-url") or local.default_index).split()
+    indexes = (*first, *pips.get("extra-index-url", "").split())
+    links = (*local.find_links, *pips.get("find-links", "").split())
+    return Indexes(tuple(_elsewhere(indexes, local)), tuple(_elsewhere(links, local)))
+
+
+def _elsewhere(addresses: Iterable[str], local: LocalBuildout) -> Iterator[Secret]:
+    for address in dict.fromkeys(addresses):
+        parts = urlsplit(address)
+        name = parts.hostname or ""
+        allowed = not local.allow_hosts or any(fnmatch.fnmatch(name, pattern) for pattern in local.allow_hosts)
+        if parts.scheme in ("http", "https") and name and allowed and not _is_ours(name):
+            yield Secret(address)
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a host's name means another machine there than here."""
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
+
+
+def _pips_settings(local: LocalBuildout, environment: Mapping[str, str]) -> dict[str, str]:
+    """Options of pip as it would read them for a download."""
+    own = Path(local.executable).parent.parent / "pip.conf"
+    files = [Path(name).expanduser() for name in (*CONFIGURATION, str(own), environment.get("PIP_CONFIG_FILE", ""))]
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read([file for file in files if file.is_file()], encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
+        # pip itself says so, where it is needed
+        parser.clear()
+    found = [item for part in ("global", "download") if parser.has_section(part) for item in parser[part].items()]
+    found += [(name[4:].lower(), value) for name, value in environment.items() if name.startswith("PIP_")]
+    return {name.replace("_", "-"): value for name, value in found}
 
 
 def link_folders(local: LocalBuildout) -> list[Path]:

@@ -35,6 +35,21 @@ class Places:
         """Configuration files that were fetched, by the hash of their URL."""
         return self.root / "extends"
 
+    @property
+    def hashes(self) -> Path:
+        """Hashes of files that did not change since."""
+        return self.root / "hashes.json"
+
+    @property
+    def environments(self) -> Path:
+        """What develop packages were built in."""
+        return self.root / "build"
+
+    @property
+    def builds(self) -> Path:
+        """What it takes to build source distributions on a host."""
+        return self.root / "builds.json"
+
     def rehearsal(self, part: str) -> Path:
         """What the last rehearsal for this part found, and for which input."""
         return self.root / f"{part}.rehearsal.json"

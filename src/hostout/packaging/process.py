@@ -9,7 +9,8 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from typing import BinaryIO
 
 TAIL = 20
 """Lines of a log that an error shows."""
+
+LOOK = 0.5
+"""Seconds between two looks at a program that runs."""
 
 UNWANTED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONINSPECT", "__PYVENV_LAUNCHER__")
 """Variables that would leak modules of this process into another interpreter."""
@@ -46,10 +50,12 @@ def run(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     stdin: bytes = b"",
+    hopeless: Callable[[], bool] = bool,
 ) -> Finished:
     """Runs ``argv`` with its output in ``log``; after ``timeout`` seconds it and its children are killed.
 
-    Its temporary files are gone afterwards, however it ended.
+    So they are as soon as it is ``hopeless``, which is asked every now and then. Its temporary files are gone
+    afterwards, however it ended.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -57,12 +63,23 @@ def run(
         log.open("wb") as output,
         _started(argv, output, cwd, {"TMPDIR": temporary, **(environment or {})}) as process,
     ):
-        try:
-            process.communicate(stdin, timeout=timeout)
-        except subprocess.TimeoutExpired:
-            output.write(f"\nnot finished after {timeout:.0f} seconds: stopped\n".encode())
-            return Finished(None, log)
+        until = time.monotonic() + timeout
+        while not _ended(process, stdin, until - time.monotonic()):
+            if time.monotonic() > until or hopeless():
+                seconds = time.monotonic() - until + timeout
+                output.write(f"\nnot finished after {seconds:.0f} seconds: stopped\n".encode())
+                return Finished(None, log)
+            stdin = b""  # given once, it is remembered; given again, it is refused
     return Finished(process.returncode, log)
+
+
+def _ended(process: subprocess.Popen[bytes], stdin: bytes, seconds: float) -> bool:
+    """Waits for a moment, and not for longer than ``seconds``."""
+    try:
+        process.communicate(stdin, timeout=max(0.0, min(seconds, LOOK)))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 @contextmanager

@@ -5,7 +5,7 @@ Pure. What does not belong here: files, and the Python that we run in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -66,6 +66,19 @@ class Target:
             interpreter = f"pp{self.version[0]}{self.version[1]}"
             yield from generic_tags(interpreter, [self.abi], self.platforms)
         yield from compatible_tags(self.version, interpreter, self.platforms)
+
+
+def fits_python(tags: Iterable[Tag], version: tuple[int, int]) -> bool:
+    """Whether a wheel is for this Python, whatever the platform."""
+    return any(_is_for(tag, *version) for tag in tags)
+
+
+def _is_for(tag: Tag, major: int, minor: int) -> bool:
+    implementation, number = tag.interpreter[:2], tag.interpreter[2:]
+    of = (int(number[:1] or 0), int(number[1:])) if number[1:].isdigit() else (int(number or 0), 0)
+    if implementation == "py" or tag.abi == "abi3":
+        return of[0] == major and of[1] <= minor
+    return of == (major, minor)
 
 
 def _abi(soabi: str, major: int, minor: int) -> str:

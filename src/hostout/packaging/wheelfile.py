@@ -11,13 +11,19 @@ import csv
 import hashlib
 import io
 import re
+import secrets
+import struct
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
+
+from hostout.errors import PackagingError
 
 DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest date that a zip file can hold."""
@@ -34,6 +40,21 @@ class Entry:
     executable: bool
 
 
+class Damaged(PackagingError):
+    """A file that has the name of a wheel and is none, or not the whole of it."""
+
+
+@contextmanager
+def opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
+    """The wheel; whatever is wrong with it, also while it is read, is Damaged."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            yield archive
+    # the last ones: a stream cut off, an unknown way to compress, a password, a name that cannot be read
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError) as error:
+        raise Damaged(f"{wheel} is no wheel, or is damaged: {error}") from error
+
+
 def metadata(wheel: Path) -> str:
     """The text of METADATA of a wheel."""
     with zipfile.ZipFile(wheel) as archive:
@@ -46,15 +67,35 @@ def version_of(wheel: Path) -> Version:
     return parse_wheel_filename(wheel.name)[1]
 
 
-def rewrite(wheel: Path, version: str, folder: Path) -> Path:
-    """Writes ``wheel`` as ``version`` into ``folder``, entries sorted, dates and modes fixed; returns the new file."""
+def rewrite(wheel: Path, version: str, folder: Path, build: str = "") -> Path:
+    """Writes ``wheel`` as ``version`` into ``folder``, entries sorted, dates and modes fixed; returns the new file.
+
+    ``build`` is the tag of that name in its file name, empty for none.
+    """
     old = _base(wheel)
-    name, rest = wheel.name.split("-")[0], wheel.name.split("-")[2:]
+    name, tags = wheel.name.split("-")[0], wheel.name.split("-")[-3:]
     new = f"{name}-{version}"
     entries = [_renamed(entry, old, new, version) for entry in _read(wheel) if not _is_record(entry.name)]
-    target = folder / "-".join([name, version, *rest])
-    _write(target, sorted(entries, key=lambda e: e.name), f"{new}.dist-info/RECORD")
+    target = folder / "-".join([name, version, *([build] if build else []), *tags])
+    write(target, sorted(entries, key=lambda e: e.name), f"{new}.dist-info")
     return target
+
+
+def write(target: Path, entries: Iterable[Entry], info: str) -> None:
+    """A wheel of these entries and of the RECORD of them, which lies in the folder ``info``.
+
+    To a temporary name first: a file that has its final name is whole.
+    """
+    temporary, record, rows = target.with_name(f".{target.name}.{secrets.token_hex(4)}.new"), f"{info}/RECORD", []
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for entry in entries:
+                rows.append((entry.name, f"sha256={_digest(entry.content)}", len(entry.content)))
+                archive.writestr(_info(entry), entry.content, compresslevel=6)
+            archive.writestr(_info(Entry(record, b"", False)), _record(rows, record), compresslevel=6)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _base(wheel: Path) -> str:
@@ -95,15 +136,6 @@ def _header(content: bytes, name: str, value: str) -> bytes:
     return line.sub(f"{name}: {value}".encode(), head, count=1) + blank + body
 
 
-def _write(target: Path, entries: list[Entry], record: str) -> None:
-    """To a temporary name first: a file that has its final name is whole."""
-    temporary = target.with_name(f".{target.name}.new")
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for entry in [*entries, Entry(record, _record(entries, record), False)]:
-            archive.writestr(_info(entry), entry.content, compresslevel=6)
-    temporary.replace(target)
-
-
 def _info(entry: Entry) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(entry.name, DATE)
     info.compress_type = zipfile.ZIP_DEFLATED
@@ -112,9 +144,8 @@ def _info(entry: Entry) -> zipfile.ZipInfo:
     return info
 
 
-def _record(entries: list[Entry], record: str) -> bytes:
+def _record(rows: Iterable[tuple[str, str, int]], record: str) -> bytes:
     text = io.StringIO()
-    rows = [(e.name, f"sha256={_digest(e.content)}", len(e.content)) for e in entries]
     csv.writer(text, lineterminator="\n").writerows([*rows, (record, "", "")])
     return text.getvalue().encode()
 

@@ -1,0 +1,1 @@
+Every distribution of a release has a file that is known to be what was tested: eggs and site-packages are packed into wheels again where no file is left of them, sources are built here or on the host, what an index serves in other bytes is refused by name, and all that cannot be had for a host is listed at once.

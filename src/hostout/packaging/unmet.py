@@ -1,0 +1,80 @@
+"""What distributions need on the host and not here: requirements with a marker that speaks of Python or the platform.
+
+Only where the host's Python is another one; with ours the working set is complete, for buildout resolved it. What does
+not belong here: which files there are (``wheels``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from email.parser import HeaderParser
+from pathlib import Path
+
+from packaging.markers import default_environment
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from hostout.errors import PackagingError
+from hostout.model import Distribution, Json
+from hostout.packaging import wheelfile
+from hostout.packaging.tags import Target
+
+Markers = Mapping[str, str]
+"""What markers are compared with, by the names of PEP 508."""
+
+_SYSTEMS = {"linux": "Linux", "macosx": "Darwin"}
+
+
+def check(tested: str, distributions: Iterable[Distribution], python: Mapping[str, Json]) -> None:
+    """Raise PackagingError, one line, if a wheel needs what is not among the distributions, on this Python of a host.
+
+    ``tested`` is the Python here (``3.11``). Wheels that the host has already, and what is no wheel, are not looked
+    into.
+    """
+    if ".".join(python["version"].split(".")[:2]) == tested:
+        return
+    every = tuple(distributions)
+    there, environment = {canonicalize_name(one.name) for one in every}, markers(python)
+    lines = [
+        f"{one.name} {one.version} needs {needed.name}{needed.specifier}"
+        for one in every
+        if one.path.endswith(".whl")
+        for needed in requirements(Path(one.path), environment)
+        if canonicalize_name(needed.name) not in there
+    ]
+    if lines:
+        raise PackagingError(
+            f"not in this buildout, but needed on the host ({Target.of(python)}): {'; '.join(lines)}; add it to the "
+            "eggs of a part and run bin/buildout, or deploy from a machine with that Python"
+        )
+
+
+def markers(python: Mapping[str, Json]) -> Markers:
+    """Of the Python of a host, from ``facts["python"]``."""
+    system, _, machine = str(python["platform"]).partition("-")
+    version, name = str(python["version"]), str(python["implementation"])
+    return {
+        **{key: str(value) for key, value in default_environment().items()},
+        "python_version": ".".join(version.split(".")[:2]),
+        "python_full_version": version,
+        "implementation_name": name,
+        "implementation_version": version,
+        "platform_python_implementation": {"cpython": "CPython", "pypy": "PyPy"}.get(name, name),
+        "platform_machine": machine.rpartition("-")[2],
+        "platform_system": _SYSTEMS.get(system, system),
+        "sys_platform": {"macosx": "darwin"}.get(system, system),
+        "os_name": os.name,
+        "extra": "",
+    }
+
+
+def requirements(wheel: Path, environment: Markers) -> Iterator[Requirement]:
+    """What a wheel needs where these markers hold, whatever extras are asked for; what nobody can read aside."""
+    for line in HeaderParser().parsestr(wheelfile.metadata(wheel)).get_all("Requires-Dist", []):
+        try:
+            needed = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if needed.marker is None or needed.marker.evaluate(dict(environment)):
+            yield needed
