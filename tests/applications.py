@@ -153,7 +153,7 @@ class Site:
 
 
 PLACES = ("*", "*/releases", "*/releases/*", "*/.hostout", "*/buildout", "*/downloads", "*/downloads/dist")
-KEPT = (".hostout", ".installed.cfg", ".manifest.json", ".partial")
+KEPT = (".files.json", ".hostout", ".installed.cfg", ".manifest.json", ".partial")
 
 
 def free_port() -> int:

@@ -16,8 +16,8 @@ from hostout.commands.host import HostoutHost
 from hostout.deploy.engine import Deployment
 from hostout.deploy.plan import Client, Contents, Hooks
 from hostout.deploy.surroundings import Surroundings
-from hostout.model import Emit, Facts, Host, LocalBuildout, Release, RunOptions
-from hostout.packaging import wheels
+from hostout.model import Emit, Facts, Host, Indexes, LocalBuildout, Release, RunOptions
+from hostout.packaging import indexes, unmet, wheels
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,13 @@ class Packaging:
     def contents(self, release: Release, facts: Facts) -> Contents:
         """The files that serve the release on a host with these facts."""
         parts, environment = wheels.choose(release, self.local, facts, self.emit)
+        unmet.check(release.python, (*parts, *environment), facts["python"])
         generated = packaging.configuration_file(release, facts["cache"]["directory"])
         return Contents(parts, environment, release.files, generated)
+
+    def indexes(self) -> Indexes:
+        """Whom a host may ask."""
+        return indexes.for_hosts(self.local)
 
     def has_here(self, name: str) -> bool:
         """Whether the folder of the buildout has this file or folder."""

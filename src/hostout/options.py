@@ -110,7 +110,8 @@ OPTIONS: tuple[Option, ...] = (
         "eggs-from",
         "choice",
         CONTENT,
-        "who fetches distributions: `here` sends them, `index` lets the host fetch them, `auto` finds out",
+        "how distributions get to the host: `here` sends them, `index` has the host fetch all but what is made here, "
+        "`auto` has it fetch what it can, where that is worth it, and sends the rest",
         default="auto",
         choices=("auto", "here", "index"),
     ),
@@ -193,6 +194,15 @@ OPTIONS: tuple[Option, ...] = (
         "`switch`: the old release runs while the new one is built; `deploy`: stop first, then build",
         default="switch",
         choices=("switch", "deploy"),
+    ),
+    Option(
+        "compile",
+        "choice",
+        LIVE,
+        "bytecode of eggs: `background` compiles it when the new release is live and the host has nothing better to "
+        "do, `before-switch` before it goes live, `no` leaves that to the application",
+        default="background",
+        choices=("background", "before-switch", "no"),
     ),
     Option(
         "health-check",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +59,43 @@ def test_broken_upload_is_continued(laid_out: Place, to: str) -> None:
     arrived = laid_out.dist / name if to == "dist" else laid_out.path / ".hostout/incoming" / sha256(CONTENT)
     assert arrived.read_bytes() == CONTENT
     assert again.request("facts").result["facts"]["partial"] == {}
+
+
+def packed(content: bytes, name: str, to: str = "file") -> tuple[dict[str, Any], bytes]:
+    """Announced as compressed, and what comes."""
+    small = zlib.compress(content)
+    return {**blob(content, name, to), "packed": len(small)}, small
+
+
+def test_text_comes_compressed_between_others(laid_out: Place) -> None:
+    agent = laid_out.agent()
+    announced, small = packed(CONTENT * 4, "large.cfg")
+    blobs = [blob(b"before", "b.cfg"), announced, blob(b"after", "a-1.zip", "dist")]
+    assert agent.request("receive", {"blobs": blobs}, b"before" + small + b"after").result == {"received": 3}
+    assert (laid_out.path / ".hostout/incoming" / sha256(CONTENT * 4)).read_bytes() == CONTENT * 4
+    assert (laid_out.dist / "a-1.zip").read_bytes() == b"after"
+
+
+def test_compressed_upload_that_was_cut_is_continued_uncompressed(laid_out: Place) -> None:
+    agent = laid_out.agent()
+    content = os.urandom(100_000) + bytes(100_000)
+    announced, small = packed(content, "x.cfg")
+    agent.send("receive", {"blobs": [announced]}, small[:60_000])
+    agent.end()
+    again = laid_out.agent()
+    there = again.facts["partial"][sha256(content)]
+    assert 50_000 < there < 60_000
+    blobs = [blob(content, "x.cfg", offset=there)]
+    assert again.request("receive", {"blobs": blobs}, content[there:]).result == {"received": 1}
+
+
+@pytest.mark.parametrize("cut", [zlib.compress(CONTENT)[:-20], zlib.compress(CONTENT + b"x"), b"no zlib at all", b"x"])
+def test_compressed_upload_that_is_damaged_is_thrown_away(laid_out: Place, cut: bytes) -> None:
+    agent = laid_out.agent()
+    blobs = [{**blob(CONTENT, "x.cfg"), "packed": len(cut)}, blob(b"next", "y.cfg")]
+    assert agent.request("receive", {"blobs": blobs}, cut + b"next").message.startswith("x.cfg arrived damaged")
+    assert send_files(agent, [(b"good", "x.cfg")]).result == {"received": 1}
+    assert agent.request("facts").result["facts"]["partial"] == {}
 
 
 def test_the_same_content_under_two_names_is_two_files(laid_out: Place) -> None:

@@ -11,7 +11,7 @@ from hostout.deploy import plan, preflight
 from hostout.deploy.consent import Consent
 from hostout.deploy.surroundings import Surroundings
 from hostout.errors import Aborted, NotReady, RemoteError
-from hostout.model import Event, Facts, Release, RunOptions
+from hostout.model import Event, Facts, Indexes, Release, RunOptions
 from hostout.remote.connection import Connection
 from planned import CLIENT, CONTENTS, GB, HOST, LIVE, facts
 
@@ -102,6 +102,9 @@ class Nothing:
         raise AssertionError
 
     def contents(self, release: Release, facts: Facts) -> plan.Contents:
+        raise AssertionError
+
+    def indexes(self) -> Indexes:
         raise AssertionError
 
     def has_here(self, name: str) -> bool:

@@ -57,12 +57,12 @@ def at_uploads() -> None:
     from hostout.remote import agent  # noqa: PLC0415
 
     what, _, after = os.environ.get("FAULTS_UPLOAD", "").partition(":")
-    blocks, sent = agent._blocks, 0
+    blocks, sent = agent._Sender._blocks, 0
 
-    def watched(blob: Any, offset: int) -> Iterator[bytes]:
+    def watched(sender: Any, blob: Any, announcement: Any) -> Iterator[bytes]:
         nonlocal sent, what
-        at = offset
-        for block in blocks(blob, offset):
+        at = int(announcement.get("offset", 0))
+        for block in blocks(sender, blob, announcement):
             for start in range(0, len(block), 4096):
                 if what and sent >= int(after):
                     happens(what, blob, at)
@@ -72,7 +72,7 @@ def at_uploads() -> None:
                 at, sent = at + len(piece), sent + len(piece)
 
     if what:
-        setattr(agent, "_blocks", watched)  # noqa: B010
+        setattr(agent._Sender, "_blocks", watched)  # noqa: B010
 
 
 def happens(what: str, blob: Any, at: int) -> None:

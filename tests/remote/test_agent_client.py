@@ -86,6 +86,7 @@ class Bytes:
     content: bytes = b""
     path: str = ""
     size: int = 0
+    packed: bytes = b""
 
     def announced(self, offset: int = 0) -> dict[str, Any]:
         return {"name": self.name, "size": self.size, "offset": offset, "sha256": "", "to": "dist"}

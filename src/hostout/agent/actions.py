@@ -18,6 +18,7 @@ from . import (
     golive,
     health,
     job,
+    later,
     layout,
     report,
     rollback,
@@ -43,6 +44,14 @@ def _command(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     return {"status": 0}
 
 
+def _fetch(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The action ``fetch``, for which its modules travel with the request."""
+    later.load(args.get("modules") or {})
+    from . import fetch  # noqa: PLC0415 - they are here only now
+
+    return fetch.fetch(session, args)
+
+
 def _nothing(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     """The actions ``put``, a line in the ledger, and ``recover``, what everybody does who takes the lock."""
     return {}
@@ -51,6 +60,7 @@ def _nothing(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
 ACTIONS = {
     "facts": Action(facts.facts, locks=False, changes=False),
     "layout": Action(layout.layout, locks=False),
+    "fetch": Action(_fetch),
     "receive": Action(store.receive),
     "environment": Action(environment.make),
     "stage": Action(stage.stage),

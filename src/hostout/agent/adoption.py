@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -333,7 +332,7 @@ def _exchanged(one: int, other: int, name: str) -> bool:
         return False
     libc = ctypes.CDLL(None, use_errno=True)
     args = (one, os.fsencode(name), other, os.fsencode(name), ctypes.c_uint(_EXCHANGE))
-    number = _NUMBERS.get(platform.machine())
+    number = _NUMBERS.get(os.uname().machine)
     if hasattr(libc, "renameat2"):
         failed = libc.renameat2(*args)
     elif number:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import eggs, job, layout, manifest, release, steps
+from . import compiling, eggs, job, layout, manifest, release, steps
 from .failure import Cancelled, Failed, is_full
 from .protocol import BUILT, STAGING
 from .release import Release
@@ -29,12 +29,15 @@ def build(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build(session: Session, staged: Release, args: Mapping[str, Any]) -> None:
+    compiling.stop(session.site)
     runner = Runner(session, session.site.log(staged.name), session.site.path, cancellable=True)
     runner.all(steps.as_root(args.get("commands", ())), "build-command")
     eggs.fill(session, staged)
     _still_wanted(session)
     _buildout(session, runner.at(staged.folder), staged, args)
     eggs.settle(session, staged)
+    if args.get("compile") == compiling.BEFORE:
+        compiling.now(session, staged)
     layout.settle_var(session)
     manifest.write(session, staged)
     _still_wanted(session)

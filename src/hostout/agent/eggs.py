@@ -107,11 +107,11 @@ def _eggs(shelf: Shelf, dist: Dist) -> list[str]:
 def _missing(shelf: Shelf, wheels: Iterable[Dist]) -> list[Dist]:
     """Those without an egg that is known to be made from them; of a develop package the version says the content."""
     known = shelf.known()
-    digests = set().union(*known.values())
+    digests, keys = set().union(*known.values()), set(map(shelf.key, known))
     return [
         dist
         for dist in wheels
-        if dist["sha256"] not in digests and not (dist.get("develop") and known.keys() & set(_eggs(shelf, dist)))
+        if dist["sha256"] not in digests and not (dist.get("develop") and store.key(str(dist["filename"])) in keys)
     ]
 
 

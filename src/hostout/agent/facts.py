@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import adoption, durable, environment, job, journal, layout, manifest, people, release, store, switch
+from . import adoption, durable, job, journal, layout, manifest, people, release, store, switch
 from .failure import existing, room
 from .protocol import AGENT, BROKEN, BUILT, STAGING
 from .release import Release
@@ -58,7 +58,7 @@ def gather(session: Session) -> dict[str, Any]:
         "have": store.distributions(site, question.get("want") or ()),
         "blobs": _blobs(site, releases, question.get("files") or ()),
         "partial": store.partials(site),
-        "environment": bool(question.get("environment")) and environment.exists(site, str(question["environment"])),
+        "environment": bool(key := question.get("environment")) and site.python(str(key)).exists(),
     }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from . import application, journal, ledger, manifest, release, steps, switch
+from . import application, compiling, journal, ledger, manifest, release, steps, switch
 from .change import Change
 from .failure import Failed, storage
 from .protocol import GOOD, STAGING
@@ -61,7 +61,10 @@ def golive(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     before, was = _before(session, new, live), new.state
     commands = {name: list(args.get(name, ())) for name in application.RECORDED}
     new = new.changed(commands=commands, before=before.name if before else None)
-    return Change(session, new, before, args, was).run()
+    done = Change(session, new, before, args, was).run()
+    if args.get("compile") == compiling.BACKGROUND:
+        compiling.start(session, new)
+    return done
 
 
 def already(session: Session, new: Release, args: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Words:
     @property
     def here(self) -> bool:
         """Whether its numbers are those of our processes: not of another container, nor of before a restart."""
-        return self.said.get("where") == _where()
+        return self.said.get("where") == where()
 
     @property
     def living(self) -> set[int]:
@@ -140,7 +140,7 @@ class Lock:
         # at once: who has it and is not named is taken for a leftover
         self.join()
         survivors.end(left.child if left.dead else ())
-        self._restart({**holder, "since": time.time(), "where": _where(), **_self()})
+        self._restart({**holder, "since": time.time(), "where": where(), **_self()})
         return left if left.dead else Words()
 
     def keep(self, descriptor: int | None) -> bool:
@@ -260,7 +260,7 @@ def _foreign(path: Path, owner: int) -> Failed:
     return Failed(f"{path} belongs to {name}, not to {me}: log in as who deployed here before, or remove it")
 
 
-def _where() -> str:
+def where() -> str:
     """What a process number means something in: this start of the machine, this container."""
     return Path("/proc/sys/kernel/random/boot_id").read_text() + str(Path("/proc/self/ns/pid").readlink())
 

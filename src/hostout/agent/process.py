@@ -96,7 +96,7 @@ def run(
         descriptor = _begun(os.memfd_create("log"), command)
     try:
         output = Output(descriptor, line, os.fstat(descriptor).st_size)
-        process = _start(command, descriptor)
+        process = _start(command, descriptor, partial(_end_with, os.getpid()))
         try:
             running(process.pid)
             ended = _follow(process, output, _deadline(command.timeout), cancelled)
@@ -197,7 +197,14 @@ class Output:
         self._line(text)
 
 
-def _start(command: Command, output: int) -> subprocess.Popen[bytes]:
+def leave(command: Command) -> int:
+    """Start what outlives us and says nothing to anybody; gives its number. Raises Failed."""
+    people.check_can_act_as(command.person)
+    return _start(command, subprocess.DEVNULL).pid
+
+
+def _start(command: Command, output: int, first: Callable[[], None] | None = None) -> subprocess.Popen[bytes]:
+    """``first`` is done in the new process."""
     root = people.is_root()
     try:
         return subprocess.Popen(
@@ -210,7 +217,7 @@ def _start(command: Command, output: int) -> subprocess.Popen[bytes]:
             start_new_session=True,
             umask=0o022,
             pass_fds=command.keep,
-            preexec_fn=partial(_end_with, os.getpid()),
+            preexec_fn=first,
             user=command.person.uid if root else None,
             group=command.person.gid if root else None,
             extra_groups=command.person.groups() if root else None,

@@ -12,10 +12,10 @@ The one file that both sides read. What does not belong here: what an action doe
 **The first line** that comes back is ``{"event": "ready", "facts": {...}}`` (``facts.py``), or ``failed`` with id 0.
 
 **Requests** are ``{"id": n, "do": action, "args": {...}}``, one a line. ``receive`` announces blobs, whose bytes
-(``size - offset`` of each, in their order) follow its line at once. A request ends with ``done`` or ``failed``;
-before that come any number of other events. After ``failed`` the agent drops what is left of announced bytes and
-takes the next request. ``{"do": "cancel"}`` while a build or a command runs ends that (with ``failed``); while the
-lock is waited for, that; while a build is followed, the build.
+(``due`` of each, in their order) follow its line at once. A request ends with ``done`` or ``failed``; before that
+come any number of other events. After ``failed`` the agent drops what is left of announced bytes and takes the next
+request. ``{"do": "cancel"}`` while a build, a command or ``fetch`` runs ends that (with ``failed``); while the lock is
+waited for, that; while a build is followed, the build.
 
 Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout", "retry", "interval", "text"}``)::
 
@@ -31,15 +31,23 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
     layout       {"commands": {"pre", "stop", "start", "post"} (optional)}
                  path, releases, var, .hostout and the cache, with owners and modes; a buildout of somebody else's in
                  path becomes release 0, stopped and started by these commands
-    receive      {"blobs": [{"sha256", "size", "offset", "to": "dist"|"file", "name"}]}
+    fetch        {"files": [{"sha256", "size" (0: unknown), "name", "project"}], "seconds": for all of them,
+                  "indexes": [URL, with its password], "links": [URL of a page of links],
+                  "modules": {name: source} of those that did not travel with the agent}
+                 -> {"have": {name: sha256} of what is here now, "missing": {name: why not}, "changed": {name: sha256
+                 of what is served under that name instead, or ""}, "partial": as in the facts, "indexes": {host:
+                 why it does not answer, or ""}}
+    receive      {"blobs": [{"sha256", "size", "offset", "to": "dist"|"file", "name", "packed" (optional)}]}
                  -> {"received": number, "damaged": [sha256 of what does not fit to its first ``offset`` bytes]}
+                 with ``packed`` so many bytes come, which are the whole compressed by zlib
     environment  {"key", "wheels": [filename]}  -> {"python": path of it}
     stage        {"name", "record": {"id", "part", "config", "environment", "shared": [relative path],
                   "files": [{"name", "mode", "sha256", "target"}],
                   "dists": [{"filename", "sha256", "develop": bool}], ...},
                   "written": {name: text}} (files of the record that need no upload)
                   or {"name", "again": release, "client"}: the content of that one once more
-    build        {"name", "config" (else as recorded), "arguments": [...], "commands": [line as root]}
+    build        {"name", "config" (else as recorded), "arguments": [...], "commands": [line as root],
+                  "compile": "before-switch" (optional)}
                                                 -> {"state", "log"}
                  a job: a process that goes on when client and agent are gone, and keeps the lock meanwhile
     follow       {"name"}                       -> {"state", "release"}: the build of that release from its first line
@@ -49,7 +57,8 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
     golive       {"name", "stopped": bool, "pre": [line], "stop": [STEP], "migrate": [line], "start": [STEP],
                   "post": [line], "post_failure": "ignore"|"rollback", "health": [STEP],
                   "health_check": {"check": URL or shell line, "timeout", "interval"}|null,
-                  "strays": "any"|[names agreed to be left behind], "keep": int (good releases; absent: all)}
+                  "strays": "any"|[names agreed to be left behind], "keep": int (good releases; absent: all),
+                  "compile": "background"|"before-switch"|"no"}
                                                 -> {"name", "state": "live"|"good", "before": name|null,
                                                     "switch_seconds": from the lock to the rename, commands aside}
                  ``pre`` and ``stop`` also where ``stopped``: recorded, to stop and start this release later
@@ -136,7 +145,12 @@ def question_of(argument: str) -> dict[str, Any]:
 
 def announced(args: Mapping[str, Any]) -> int:
     """How many raw bytes follow a request with these ``args``."""
-    return sum(int(blob["size"]) - int(blob.get("offset", 0)) for blob in args.get("blobs", ()))
+    return sum(map(due, args.get("blobs", ())))
+
+
+def due(blob: Mapping[str, Any]) -> int:
+    """How many of them are an announced blob's."""
+    return int(blob.get("packed") or int(blob["size"]) - int(blob.get("offset", 0)))
 
 
 class Wire:

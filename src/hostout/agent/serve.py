@@ -1,6 +1,6 @@
-"""The main loop: the facts first, then one request after the other until the client is gone.
+"""One client's visit: the facts first, and what it takes to answer requests once the client has them.
 
-What does not belong here: what can be asked (``actions.py``), how it is done (``perform.py``, ``watch.py``).
+What does not belong here: requests (``answer.py``).
 """
 
 from __future__ import annotations
@@ -8,15 +8,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from . import detached, facts, failure, layout, people, watch
-from .actions import ACTIONS
+from . import detached, facts, failure, layout, people
 from .failure import Failed
 from .lock import Lock
-from .perform import Request, fail, locked, perform
-from .protocol import CANCEL, FAILED, READY, SILENCE, Hangup, Wire, question_of
+from .protocol import FAILED, READY, Wire, question_of
 from .session import Session
 from .site import Site
 
@@ -33,7 +32,9 @@ def main(argument: str) -> int:
     except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a line and not silence
         wire.event(FAILED, id=0, **failure.of(error, Path("/")).fields())
         return 1
-    return _serve(session)
+    # two thirds of the agent are not needed for the facts; read now, while the client thinks about them
+    status: int = import_module(".answer", __package__).serve(session)
+    return status
 
 
 def _leave_now(number: int, frame: Any) -> None:
@@ -59,43 +60,4 @@ def _session(question: Mapping[str, Any], wire: Wire) -> Session:
     site = Site(path, layout.cache_folder(question, people.owners(question).buildout))
     lock = Lock(site.lock, float(question.get("lock_wait") or 0))
     wire.hear = lock.hear
-    return Session(question, wire, site, lock, watch.entered)
-
-
-def _serve(session: Session) -> int:
-    try:
-        while (request := session.wire.request(SILENCE)) is not None:
-            _answer(session, request)
-            if session.wire.deaf:
-                break
-            session.wire.discard()
-        if session.wire.silent:
-            session.warn(f"nothing was heard for {SILENCE:g} s: the agent leaves")
-    except Hangup:
-        return 1
-    except (ValueError, KeyError, TypeError) as error:
-        session.wire.event(FAILED, id=0, **failure.of(error, session.site.path).fields())
-        return 2
-    finally:
-        watch.leave(session)
-    return 0
-
-
-def _answer(session: Session, request: Request) -> None:
-    action = ACTIONS.get(str(request.get("do")))
-    if action is None:
-        _refuse(session, request)
-    elif not (action.final or action.job):
-        perform(session, request, action)
-    elif locked(session, request):
-        (watch.to_its_end if action.final else watch.as_job)(session, request, action)
-
-
-def _refuse(session: Session, request: Request) -> None:
-    if request.get("do") == CANCEL:
-        # came after the end of what it was meant for
-        return
-    fail(session, request, Failed(f"this agent cannot do {request.get('do')!r}"))
-
-
-__all__ = ["ACTIONS", "main"]
+    return Session(question, wire, site, lock)

@@ -19,7 +19,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,8 +84,16 @@ class Shelf:
 
     def named(self, key: Key) -> list[str]:
         """The eggs of a distribution, however its name and version are spelt."""
-        end = f"-{self.tag}.egg"
-        return sorted(path.name for path in self.folder.glob(f"*{end}") if _key(path.name, end) == key)
+        return self.of({key})
+
+    def of(self, keys: Container[Key]) -> list[str]:
+        """The eggs of all these distributions."""
+        return sorted(path.name for path in self.folder.glob(f"*-{self.tag}.egg") if self.key(path.name) in keys)
+
+    def key(self, egg: str) -> Key:
+        """The distribution that an egg of this Python and platform is, by its name."""
+        name, _, version = egg.removesuffix(f"-{self.tag}.egg").rpartition("-")
+        return canonical(name), loose(version)
 
     def same(self, egg: str, made: Path) -> bool:
         """Whether that egg is what was ``made``; bytecode and what installers write aside."""
@@ -200,11 +208,6 @@ def _remove_abandoned(path: Path) -> None:
 
 def _is_old(entry: os.DirEntry[str]) -> bool:
     return entry.stat(follow_symlinks=False).st_mtime < time.time() - _LONGEST_BUILD
-
-
-def _key(egg: str, end: str) -> Key:
-    name, _, version = egg.removesuffix(end).rpartition("-")
-    return canonical(name), loose(version)
 
 
 def _files(egg: Path) -> dict[str, Path]:

@@ -1,7 +1,7 @@
 """What was sent: distributions in the cache, files of bundles until a release has them, and the uploads themselves.
 
 Content is only ever renamed into place after its sha256 was checked and it was synced. A broken upload stays in
-``.partial/<sha256>`` and is continued. What does not belong here: unpacking anything.
+``.partial/<sha256>`` and is continued. What does not belong here: unpacking wheels, fetching anything (``fetch.py``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import secrets
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,8 +27,9 @@ from .session import Session
 from .site import Site
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-# so many partial files are open until they get their names
-_AT_ONCE = 200
+AT_ONCE = 200
+"""So many partial files are open until they get their names."""
+
 _SDIST = re.compile(r"\.(tar\.gz|zip|tgz|tar\.bz2)$")
 
 Key = tuple[str, str]
@@ -36,13 +38,14 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Blob:
-    """One announced file: ``offset`` bytes of it are here already."""
+    """One announced file: ``offset`` bytes of it are here already. ``packed``: so many bytes of zlib are the whole."""
 
     sha256: str
     size: int
     offset: int
     to: str
     name: str
+    packed: int = 0
 
     @classmethod
     def of(cls, announced: Mapping[str, Any]) -> Blob:
@@ -53,8 +56,10 @@ class Blob:
             int(announced.get("offset", 0)),
             str(announced["to"]),
             str(announced["name"]),
+            int(announced.get("packed", 0)),
         )
-        if not (_SHA256.fullmatch(blob.sha256) and 0 <= blob.offset <= blob.size and blob._well_named()):
+        counts = 0 <= blob.offset <= blob.size and blob.packed >= 0
+        if not (counts and _SHA256.fullmatch(blob.sha256) and blob._well_named()):
             raise Failed(f"not a blob that can be received: {announced!r}")
         return blob
 
@@ -157,28 +162,28 @@ def receive(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     What does not fit to the part of it that was here already is named: that part is gone, the whole is to be sent.
     """
     blobs = [Blob.of(announced) for announced in args["blobs"]]
-    _refuse_replacing(session, [blob for blob in blobs if blob.to == TO_DIST])
-    arrived: list[_Arrival] = []
+    refuse_replacing(session, [blob for blob in blobs if blob.to == TO_DIST])
+    arrived: list[Arrival] = []
     damaged = []
     try:
         for blob in blobs:
-            if len(arrived) == _AT_ONCE or blob.sha256 in {before.blob.sha256 for before in arrived}:
+            if len(arrived) == AT_ONCE or blob.sha256 in {before.blob.sha256 for before in arrived}:
                 # the same content under two names: they share a partial file
-                _keep(session, arrived)
+                keep(session, arrived)
                 arrived.clear()
             try:
                 with acting_as(blob.owner(session)):
                     arrived.append(_take(session, blob))
-            except _Damaged:
+            except Damaged:
                 if not blob.offset:
                     raise
                 damaged.append(blob.sha256)
     finally:
-        _keep(session, arrived)
+        keep(session, arrived)
     return {"received": len(blobs) - len(damaged), **({"damaged": damaged} if damaged else {})}
 
 
-def _refuse_replacing(session: Session, blobs: Iterable[Blob]) -> None:
+def refuse_replacing(session: Session, blobs: Iterable[Blob]) -> None:
     """A file of a name that is there with other content: replaced, said, unless a release was made from it."""
     index = Index(session.site)
     for blob in blobs:
@@ -200,7 +205,7 @@ def _is_file(name: str, digest: str | None, dist: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True)
-class _Arrival:
+class Arrival:
     """A blob in its partial file ``path``, which is ours as long as ``descriptor`` is open."""
 
     blob: Blob
@@ -208,34 +213,48 @@ class _Arrival:
     descriptor: int
 
 
-def _take(session: Session, blob: Blob) -> _Arrival:
+def _take(session: Session, blob: Blob) -> Arrival:
     """Bytes of one blob from the wire into its partial file."""
     needed = session.wire.owed + blob.offset
     try:
-        arrival = _claim(blob, blob.partial(session.site))
+        arrival = claim(blob, blob.partial(session.site))
     except OSError as error:
         raise storage(error, blob.folder(session.site), needed) from error
     try:
-        _append(arrival, session.wire.chunks(blob.size - blob.offset))
+        append(arrival, _pieces(session, blob))
     except BaseException as error:
-        _abandon(arrival, error)
+        abandon(arrival, error)
         if isinstance(error, OSError):
             raise storage(error, blob.folder(session.site), needed) from error
         raise
     return arrival
 
 
-def _claim(blob: Blob, partial: Path) -> _Arrival:
+def _pieces(session: Session, blob: Blob) -> Iterator[bytes]:
+    """What is to be written of what comes."""
+    if not blob.packed:
+        yield from session.wire.chunks(blob.size - blob.offset)
+        return
+    unpacker = zlib.decompressobj()
+    for packed in session.wire.chunks(blob.packed):
+        try:
+            # never more than there is to be, however small it was made
+            yield unpacker.decompress(packed, blob.size + 1)
+        except zlib.error as error:
+            raise Damaged(f"{blob.name} arrived damaged: {error}") from error
+
+
+def claim(blob: Blob, partial: Path) -> Arrival:
     """The partial file for us alone; where another deployment into this cache is at it, one that nobody continues."""
     partial.parent.mkdir(mode=0o755, exist_ok=True)
     descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     if _is_ours(descriptor, partial):
-        return _Arrival(blob, partial, descriptor)
+        return Arrival(blob, partial, descriptor)
     os.close(descriptor)
     if blob.offset:
         raise Failed(f"{blob.name}: another deployment sends it just now; try again")
     alone = partial.with_name(f"{partial.name}.{secrets.token_hex(4)}")
-    return _Arrival(blob, alone, os.open(alone, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    return Arrival(blob, alone, os.open(alone, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _is_ours(descriptor: int, path: Path) -> bool:
@@ -247,20 +266,29 @@ def _is_ours(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _abandon(arrival: _Arrival, error: BaseException) -> None:
+def abandon(arrival: Arrival, error: BaseException) -> None:
     """What has arrived waits for the next upload, unless nobody would continue it or the room is needed."""
     os.close(arrival.descriptor)
     # room that the running application may need more than the next upload does
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or isinstance(error, _Damaged) or arrival.path.name != arrival.blob.sha256:
+    if full or isinstance(error, Damaged) or arrival.path.name != arrival.blob.sha256:
         arrival.path.unlink(missing_ok=True)
 
 
-class _Damaged(Failed):
-    """What arrived is not what was announced."""
+class Damaged(Failed):
+    """What arrived is not what was announced; ``found`` is its sha256, where it came to one."""
+
+    found = ""
+
+    @classmethod
+    def by(cls, blob: Blob, found: str) -> Damaged:
+        """It has that sha256 instead of its own."""
+        error = cls(f"{blob.name} arrived damaged: its sha256 is {found}, not {blob.sha256}")
+        error.found = found
+        return error
 
 
-def _append(arrival: _Arrival, pieces: Iterator[bytes]) -> None:
+def append(arrival: Arrival, pieces: Iterator[bytes]) -> None:
     """Continue the file at the blob's offset; raises Failed where the whole has not its sha256."""
     blob, descriptor = arrival.blob, arrival.descriptor
     digest = _digest(descriptor, blob)
@@ -269,7 +297,7 @@ def _append(arrival: _Arrival, pieces: Iterator[bytes]) -> None:
         _write(descriptor, piece)
     os.fchmod(descriptor, 0o644)
     if (found := digest.hexdigest()) != blob.sha256:
-        raise _Damaged(f"{blob.name} arrived damaged: its sha256 is {found}, not {blob.sha256}")
+        raise Damaged.by(blob, found)
 
 
 def _digest(descriptor: int, blob: Blob) -> hashlib._Hash:
@@ -277,6 +305,7 @@ def _digest(descriptor: int, blob: Blob) -> hashlib._Hash:
     if os.fstat(descriptor).st_size < blob.offset:
         raise Failed(f"{blob.name}: less than {blob.offset} bytes of it are here")
     os.ftruncate(descriptor, blob.offset)
+    os.lseek(descriptor, 0, os.SEEK_SET)
     digest = hashlib.sha256()
     while piece := os.read(descriptor, CHUNK):
         digest.update(piece)
@@ -289,7 +318,7 @@ def _write(descriptor: int, piece: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _keep(session: Session, arrived: Sequence[_Arrival]) -> None:
+def keep(session: Session, arrived: Sequence[Arrival]) -> None:
     """Complete and checked uploads get their names, after one sync for all."""
     if not arrived:
         return

@@ -91,7 +91,7 @@ def _fork(share: Sequence[Job], owner: Person) -> _Child:
         return _Child(pid, answers)
     status = 1
     try:
-        _become(owner)
+        become(owner)
         told = json.dumps(list(_outcomes(share, parent))).encode("ascii")
         while told:
             told = told[os.write(sink, told) :]
@@ -101,7 +101,7 @@ def _fork(share: Sequence[Job], owner: Person) -> _Child:
         os._exit(status)
 
 
-def _become(owner: Person) -> None:
+def become(owner: Person) -> None:
     """Not root any more, for good; and none of the agent's ways to take a signal."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)

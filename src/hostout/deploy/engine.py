@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 
-from hostout.deploy import bootstrap, plan, preflight
+from hostout.deploy import bootstrap, fetching, plan, preflight
 from hostout.deploy.consent import Consent
 from hostout.deploy.preview import Preview
 from hostout.deploy.readiness import Readiness
@@ -48,6 +48,7 @@ class Deployment:
         self._staged = ""
         self._built = ""
         self._overtaken = ""
+        self._looked = False
 
     # what is known
 
@@ -140,8 +141,9 @@ class Deployment:
             return ""
         self._bring_distributions()
         self._send("file")
-        # asked anew: whoever had the lock before us may have taken that number
-        name = plan.next_name(self.release, self.visit.facts_now(), anew=self.around.options.force)
+        # whoever had the lock before us may have taken that number
+        facts = self.facts if self._looked else self.visit.facts_now()
+        name = plan.next_name(self.release, facts, anew=self.around.options.force)
         self._do(plan.stage(name, self.host, self.release, self.contents, self.facts, self.around.client))
         self._staged = name
         return name
@@ -224,9 +226,26 @@ class Deployment:
 
     def _bring_distributions(self) -> None:
         self._layout()
+        self._fetch()
         self._send("dist")
         for step in plan.environment(self.release, self.contents, self.facts):
             self._once(step)
+
+    def _fetch(self) -> None:
+        """What the host gets by itself need not be sent."""
+        lacking = plan.uploads(self.contents, self.facts)
+        step = fetching.fetch(self.host, lacking, self.around.packaging.indexes())
+        if step is None or "fetch" in self._done:
+            return
+        self._done.add("fetch")
+        result = self._do(step) or fetching.all_of_it(step)
+        self.visit.learn(fetching.learned(self.facts, result))
+        if self.host.eggs_from == "index" and (refusal := fetching.refused(step, result)):
+            raise self._failure(refusal)
+        for line in fetching.remarks(result):
+            self.around.say(line)
+        for line in fetching.warnings(result):
+            self.around.warn(line)
 
     def _send(self, to: str) -> None:
         sent = [u for u in plan.uploads(self.contents, self.facts) if u.to == to]
@@ -247,6 +266,7 @@ class Deployment:
         """With the lock in hand: who had it before may have built or deployed the same."""
         if not self.whole or self.around.options.dry_run:
             return
+        self._looked = True
         if self._readiness.nothing_to_do(self.release, self.visit.look_again()):
             self._give_way()
 
@@ -360,7 +380,7 @@ class Deployment:
             for line in self._preview.lines(step):
                 self.around.say(line)
             return {}
-        if sent:
+        if sent or step.do == "fetch":
             self.around.say(step.text)
         return self.visit.ask(step, sent)
 

@@ -10,8 +10,10 @@ import hashlib
 import json
 import re
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from hostout.model import BundleFile, Distribution, Facts, Host, Json, Release, Step, shell
 
@@ -21,6 +23,10 @@ NOT_FOUND = re.compile(r"no such file|not found|does not exist|doesn't exist|can
 QUOTES = "'\"`:,;()[]<>"
 MADE_THERE = ("bin", "parts", "develop-eggs", "eggs", "var", "releases", "current")
 """What a buildout or hostout makes on the host itself."""
+
+
+SAMPLE, WORTHWHILE, LARGEST_PACKED = 1 << 16, 0.8, 1 << 24
+"""Bytes by which a file is judged, what has to remain of them at most, and the size that is too much to hold twice."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,10 @@ class Contents:
 
 @dataclass(frozen=True)
 class Upload:
-    """One file to send: its bytes are ``content``, or the file ``path`` here; ``to`` is ``dist`` or ``file``."""
+    """One file to send: its bytes are ``content``, or the file ``path`` here; ``to`` is ``dist`` or ``file``.
+
+    ``project`` is what an index has it under, empty where none can have it.
+    """
 
     sha256: str
     size: int
@@ -69,9 +78,19 @@ class Upload:
     to: str
     path: str = ""
     content: bytes = field(default=b"", repr=False)
+    project: str = ""
 
     def announced(self, offset: int) -> Json:
-        return {"sha256": self.sha256, "size": self.size, "name": self.name, "to": self.to, "offset": offset}
+        blob = {"sha256": self.sha256, "size": self.size, "name": self.name, "to": self.to, "offset": offset}
+        return {**blob, "packed": len(self.packed)} if self.packed and not offset else blob
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The content compressed, where that makes much of a difference; wheels are compressed already."""
+        start = self.content[:SAMPLE]
+        if len(zlib.compress(start)) > WORTHWHILE * len(start) or self.size > LARGEST_PACKED:
+            return b""
+        return zlib.compress(self.content)
 
 
 def question(host: Host, release: Release | None, client: Client, lock_wait: float) -> Json:
@@ -230,7 +249,8 @@ def _lacks(dist: Distribution, facts: Facts) -> bool:
 
 
 def _wheel(dist: Distribution) -> Upload:
-    return Upload(dist.sha256, dist.size, dist.filename, "dist", path=dist.path)
+    project = "" if dist.develop or dist.made else dist.name
+    return Upload(dist.sha256, dist.size, dist.filename, "dist", path=dist.path, project=project)
 
 
 def _file(file: BundleFile) -> Upload:
@@ -321,6 +341,8 @@ def stage_again(name: str, live: str, client: Client) -> Step:
 
 def build(name: str, host: Host, arguments: Sequence[str]) -> Step:
     args = {"name": name, "arguments": list(arguments), "commands": list(host.build_commands)}
+    if host.compile == "before-switch":
+        args["compile"] = host.compile
     return Step("build", f"build release {name}", args)
 
 
@@ -386,6 +408,7 @@ def golive(name: str, host: Host, hooks: Hooks, *, stopped: bool, strays: Json =
         "post_failure": host.post_failure,
         "health": _args(hooks.health),
         "health_check": health_check(host),
+        "compile": host.compile,
     }
     return Step("golive", f"make release {name} live", args)
 

@@ -38,6 +38,11 @@ class Preview:
         for name in moved:
             yield f"move {self.host.path}/{name} to {self.host.path}/{ADOPTED}/{name}"
 
+    def fetch(self, args: Mapping[str, Json]) -> Iterator[str]:
+        for file in args["files"]:
+            yield f"{file['name']} ({amount(file['size'])})"
+        yield "what it does not get there is " + ("refused" if self.host.eggs_from == "index" else "sent from here")
+
     def receive(self, args: Mapping[str, Json]) -> Iterator[str]:
         for blob in args["blobs"]:
             there = f", {amount(blob['offset'])} are there already" if blob["offset"] else ""
@@ -137,6 +142,7 @@ def _line(what: str, user: str, line: str) -> str:
 
 DETAILS: Mapping[str, Callable[[Preview, Mapping[str, Json]], Iterator[str]]] = {
     "layout": Preview.layout,
+    "fetch": Preview.fetch,
     "receive": Preview.receive,
     "environment": Preview.environment,
     "stage": Preview.stage,

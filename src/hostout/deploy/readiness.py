@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hostout.deploy import plan, preflight
+from hostout.deploy import fetching, plan, preflight
 from hostout.deploy.consent import Consent
 from hostout.deploy.surroundings import Surroundings
 from hostout.deploy.visit import Visit
@@ -55,6 +55,7 @@ class Readiness:
         """What was ``found``, and where there is no room; what is sent may be unknown where something else is wrong."""
         if release is None or self.nothing_to_do(release, facts):
             return found
+        found = [*found, *fetching.problems(self.host, self.around.packaging.indexes())]
         try:
             contents = self.around.packaging.contents(release, facts)
         except PackagingError as error:

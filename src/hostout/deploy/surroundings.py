@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hostout.deploy.plan import Client, Contents, Hooks
-from hostout.model import Emit, Event, Facts, Release, RunOptions
+from hostout.model import Emit, Event, Facts, Indexes, Release, RunOptions
 from hostout.remote.connection import Connection
 
 
@@ -17,6 +17,8 @@ class Packaging(Protocol):
     def prepare(self) -> Release: ...
 
     def contents(self, release: Release, facts: Facts) -> Contents: ...
+
+    def indexes(self) -> Indexes: ...
 
     def has_here(self, name: str) -> bool: ...
 

@@ -47,8 +47,12 @@ class Visit:
 
     def look_again(self) -> Facts:
         """The same, and from now on that is what is known."""
-        self.agent.facts = self.facts_now()
+        self.learn(self.facts_now())
         return self.facts
+
+    def learn(self, facts: Facts) -> None:
+        """From now on that is what is known."""
+        self.agent.facts = facts
 
     def facts_without_root(self) -> Facts:
         """What the login user finds there. Nothing is changed, and nobody stays."""

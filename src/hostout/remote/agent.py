@@ -32,6 +32,8 @@ LONGEST_LINE = protocol.LONGEST_LINE
 TAIL = 20
 KEPT_PIECES = 50
 FAREWELL = 5.0
+OVERHEAD = 64
+"""Bytes of a packet that paramiko keeps for itself."""
 
 KINDS = {
     protocol.OUT: "out",
@@ -58,13 +60,16 @@ class Unfit(RemoteError):
 
 
 class Blob(Protocol):
-    """Bytes to send: ``content``, or those of the local file ``path`` where there is one."""
+    """Bytes to send: ``content``, or those of the local file ``path`` where there is one; ``packed`` by zlib."""
 
     @property
     def path(self) -> str: ...
 
     @property
     def content(self) -> bytes: ...
+
+    @property
+    def packed(self) -> bytes: ...
 
     @property
     def size(self) -> int: ...
@@ -244,7 +249,8 @@ class Agent:
             # the agent passes over what a failed request still had to send, but has to get it
             self._sender.join()
         self._number += 1
-        request = protocol.encode({"id": self._number, "do": step.do, "args": dict(step.args)})
+        args = {**step.args, **zipapp.later(PACKAGE, step.do)}
+        request = protocol.encode({"id": self._number, "do": step.do, "args": args})
         self._sender = _Sender(self.channel, request, blobs, step.args.get("blobs", ()), self._speaking)
         self._sender.start()
         return self._sender
@@ -313,7 +319,7 @@ class _Sender(threading.Thread):
         try:
             self.channel.sendall(self.request)
             for blob, announcement in self.blobs:
-                self._send(blob, int(announcement.get("offset", 0)))
+                self._send(blob, announcement)
         except (EOFError, SSHException):
             # the connection: whoever reads notices
             return
@@ -321,9 +327,9 @@ class _Sender(threading.Thread):
             if error.filename is not None:
                 self._fail(f"{error.filename}: {error.strerror}")
 
-    def _send(self, blob: Blob, offset: int) -> None:
-        due = blob.size - offset
-        for block in _blocks(blob, offset):
+    def _send(self, blob: Blob, announcement: Json) -> None:
+        due = protocol.due(announcement)
+        for block in self._blocks(blob, announcement):
             if len(block) > due:
                 self._fail(f"{blob.path} grew while it was sent")
                 return
@@ -331,6 +337,18 @@ class _Sender(threading.Thread):
             due -= len(block)
         if due:
             self._fail(f"{blob.path} shrank while it was sent")
+
+    def _blocks(self, blob: Blob, announcement: Json) -> Iterator[bytes]:
+        """What is sent of it, in packets as large as the host takes them: what is larger would be copied and cut."""
+        offset, packet = int(announcement.get("offset", 0)), max(self.channel.out_max_packet_size - OVERHEAD, 1)
+        if blob.path:
+            with Path(blob.path).open("rb") as file:
+                file.seek(offset)
+                while block := file.read(packet):
+                    yield block
+            return
+        content = blob.packed if announcement.get("packed") else blob.content[offset:]
+        yield from (content[at : at + packet] for at in range(0, len(content), packet))
 
     def _fail(self, why: str) -> None:
         """What the host waits for will not come: the channel is of no use any more."""
@@ -354,16 +372,6 @@ class _Heartbeat(threading.Thread):
                 if not self.speaking.locked():
                     with self.speaking:
                         self.channel.sendall(b"\n")
-
-
-def _blocks(blob: Blob, offset: int) -> Iterator[bytes]:
-    if not blob.path:
-        yield from (blob.content[at : at + BLOCK] for at in range(offset, len(blob.content), BLOCK))
-        return
-    with Path(blob.path).open("rb") as file:
-        file.seek(offset)
-        while block := file.read(BLOCK):
-            yield block
 
 
 def _message(line: bytes) -> Json | None:

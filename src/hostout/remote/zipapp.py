@@ -25,6 +25,9 @@ PYTHONS = ("python3", *(f"python3.{minor}" for minor in range(14, OLDEST[1] - 1,
 LONGEST_COMMAND = 100_000
 """Characters of a command line that every host takes (Linux: 128 KiB for one argument); more goes by standard input."""
 
+LATER: Mapping[str, tuple[str, ...]] = {"fetch": ("web.py", "fetch.py")}
+"""Files of the package that travel with the requests that need them, in the order in which they import each other."""
+
 DOCSTRING = re.compile(r'^( *)"""(.*?)"""$', re.DOTALL | re.MULTILINE)
 COMMENT = re.compile(r"^ *# .*$", re.MULTILINE)
 
@@ -112,13 +115,20 @@ def _payload(archive: bytes, question: bytes) -> str:
 
 
 def zipped(package: Path) -> bytes:
-    """A zip of the package's Python files, the same bytes for the same files."""
+    """A zip of the package's Python files but those for ``later``, the same bytes for the same files."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_entry("__main__.py"), MAIN)
         for name, content in _files(package):
             archive.writestr(_entry(f"{INSIDE}/{name}"), bare(content))
     return buffer.getvalue()
+
+
+def later(package: Path, action: str) -> dict[str, Json]:
+    """Arguments of a request for this action: the sources of the modules that did not travel with the agent."""
+    names = LATER.get(action, ())
+    sources = {name.removesuffix(".py"): bare((package / name).read_text(encoding="utf-8")) for name in names}
+    return {"modules": sources} if sources else {}
 
 
 def bare(source: str) -> str:
@@ -134,8 +144,10 @@ def _blank(docstring: re.Match[str]) -> str:
 
 
 def _files(package: Path) -> Iterator[tuple[str, str]]:
+    left_out = {name for names in LATER.values() for name in names}
     for path in sorted(package.rglob("*.py")):
-        yield path.relative_to(package).as_posix(), path.read_text(encoding="utf-8")
+        if (name := path.relative_to(package).as_posix()) not in left_out:
+            yield name, path.read_text(encoding="utf-8")
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

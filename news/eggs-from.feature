@@ -1,0 +1,1 @@
+With `eggs-from = auto` a host fetches distributions from a package index by itself where that is worth it, each checked against the sha256 of the file that was tested, and gets the rest sent; with `index` all of them have to come from there, with `here` none.

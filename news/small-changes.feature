@@ -1,0 +1,1 @@
+A changed develop package is built in the environment of its last build, which is kept for a week, instead of in a new one each time; unchanged files of a release share their room with the release before on file systems that can do that.

@@ -1,0 +1,117 @@
+"""Bytecode of what a release consists of: its eggs, those that its recipes made, the environment that built it.
+
+In the background after a switch, by a process that holds no lock, waits for nobody, and is told to end when the next
+build begins; or as a part of the build. Done as the owner of the cache, by the Python that runs the release.
+What does not belong here: compiling (``bytecode.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pkgutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import durable, eggs, lock, process, store, survivors
+from .failure import Cancelled, Failed, storage
+from .lock import Words
+from .process import CANCELLED, Command
+from .release import Release
+from .session import Session
+from .site import Site
+
+BACKGROUND, BEFORE = "background", "before-switch"
+
+_LIMIT = 900.0
+_NAME = "compiling.json"
+
+
+def start(session: Session, release: Release) -> None:
+    """Begin it in the background. The release is live: that this cannot be done is only said."""
+    if not release.record.get("environment"):
+        return
+    try:
+        stop(session.site)
+        with _program(session, release, 1, idle=True) as command:
+            _remember(session.site, process.leave(command))
+    except (OSError, Failed) as error:
+        what = storage(error, session.site.own).message if isinstance(error, OSError) else error.message
+        session.warn(f"bytecode is not compiled in the background: {what}")
+
+
+def stop(site: Site) -> None:
+    """Tell the one that runs to end; it is not waited for."""
+    for pid in _running(site).living:
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            # that moment it came to its end
+            continue
+
+
+def now(session: Session, release: Release) -> None:
+    """Do it with all cores, and say how much that was. Raises Cancelled; that it cannot be done is only said."""
+    said: list[str] = []
+    with _program(session, release, os.cpu_count() or 1, idle=False) as command:
+        log, cancelled, running = session.site.log(release.name), session.wire.cancelled, session.lock.running
+        outcome = process.run(command, log, said.append, cancelled, running)
+    if outcome.ended == CANCELLED:
+        raise Cancelled("the build was cancelled")
+    if outcome.ok and said:
+        session.note(f"compiled {said[-1]} Python files")
+    else:
+        session.warn(f"bytecode is not compiled ({outcome}): {said[-1] if said else 'nothing was said'}")
+
+
+@contextmanager
+def _program(session: Session, release: Release, processes: int, *, idle: bool) -> Iterator[Command]:
+    """The command that does it, with the program and the names of the folders in a memory file.
+
+    Not in its command line: who looks which releases and eggs processes use is not to find them there. Nor in the
+    file that the agent runs from: who owns the process could write to that.
+    """
+    python = session.site.python(str(release.record.get("environment")))
+    source = pkgutil.get_data(__package__, "bytecode.py") or b""
+    folders = [os.fspath(folder) for folder in _folders(session.site, release)]
+    descriptor = os.memfd_create("compile")
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(source + f"\n\nmain({folders!r}, {processes}, {_LIMIT}, {idle})\n".encode())
+        argv = (str(python), "-I", "-S", "-B", f"/proc/self/fd/{descriptor}")
+        yield Command(argv, "compile bytecode", session.buildout, Path("/"), timeout=2 * _LIMIT, keep=(descriptor,))
+    finally:
+        os.close(descriptor)
+
+
+def _folders(site: Site, release: Release) -> list[Path]:
+    shelf = eggs.shelf_of(site, release)
+    names = [str(dist["filename"]) for dist in release.record.get("dists") or ()]
+    found = shelf.of({key for name in names if (key := store.key(name))})
+    environment = site.environments / str(release.record.get("environment"))
+    return [
+        *(shelf.folder / name for name in found),
+        *release.folder.glob("develop-eggs/*.egg"),
+        *environment.glob("lib/python*/site-packages"),
+    ]
+
+
+def _running(site: Site) -> Words:
+    """Whom we started last, as far as that can be known."""
+    try:
+        descriptor = durable.open_own(site.own / _NAME, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return Words()
+    with os.fdopen(descriptor, "rb") as file:
+        return Words.of(file.read()) if os.fstat(descriptor).st_uid == os.geteuid() else Words()
+
+
+def _remember(site: Site, pid: int) -> None:
+    words = {"where": lock.where(), "pid": pid, "started": survivors.started(pid)}
+    with durable.own_folder(site.own) as folder:
+        durable.write_in(folder, _NAME, json.dumps(words).encode("ascii"), 0o600)
+
+
+__all__ = ["BACKGROUND", "BEFORE", "now", "start", "stop"]
