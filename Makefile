@@ -17,19 +17,23 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CACHE_DIR ?= $(CURDIR)/.build/pip
 export HOSTOUT_MACHINES ?= $(CURDIR)/.build/machines
 
-.PHONY: help test test-faults lint demo bench clean
+.PHONY: help test test-all test-faults lint demo bench clean
 
 help:
 	@echo "make test    ruff, mypy, quick tests, real buildouts, real hosts where this machine can have some"
+	@echo "make test-all   what make test tries with a few, with all: every wheel of Plone and of Django; half an hour"
 	@echo "make test-faults   everything that may befall a deployment, as often as it takes: an hour or two"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make demo    the whole journey with an SSH server in a temporary folder"
-	@echo "make bench   how quick the command line is"
+	@echo "make bench   how quick everything is, beside what else people use; an hour (BENCH=--rounds=1: less)"
 	@echo "make clean   removes .build"
 
 test: lint
-	$(PYTEST) -q -n $(JOBS) -m "not buildout and not machine"
-	$(PYTEST) -v -n $(JOBS) -m "buildout or machine"
+	$(PYTEST) -q -n $(JOBS) -m "not buildout and not machine and not all"
+	$(PYTEST) -v -n $(JOBS) --dist worksteal -m "(buildout or machine) and not all"
+
+test-all: $(VENV)/made
+	$(PYTEST) -v -n $(JOBS) -m all
 
 # make test tries each fault a few times; FAULTS=--seed=N repeats the moments of a run
 test-faults: $(VENV)/made
@@ -43,7 +47,7 @@ demo: $(VENV)/made
 	@$(BIN)/python examples/demo.py
 
 bench: $(VENV)/made
-	@$(BIN)/python benchmarks/startup.py
+	@$(BIN)/python benchmarks/everything.py $(BENCH)
 
 clean:
 	rm -rf .build

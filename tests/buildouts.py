@@ -91,15 +91,23 @@ class BuildoutEnvironment:
         )
 
 
-def environment(version: str) -> BuildoutEnvironment:
-    """The kept environment of a version, made now if it is not there or if ``pyproject.toml`` has changed."""
-    wanted = [*VERSIONS[version], sys.version, (PROJECT / "pyproject.toml").read_text()]
+def environment(version: str, python: str = sys.executable) -> BuildoutEnvironment:
+    """The kept environment of a version, made now if it is not there or if ``pyproject.toml`` has changed.
+
+    ``python`` is the interpreter that it is made with.
+    """
+    wanted = [*VERSIONS[version], _exact_version(python), (PROJECT / "pyproject.toml").read_text()]
     key = hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:8]
     kept = BuildoutEnvironment(version, KEPT / f"{version}-{key}")
     with _locked(KEPT / f"{version}-{key}.lock"):
         if not (kept.directory / "complete").exists():
-            _make(kept)
+            _make(kept, python)
     return kept
+
+
+def _exact_version(python: str) -> str:
+    argv = [python, "-c", "import sys; print(sys.version, end='')"]
+    return sys.version if python == sys.executable else subprocess.check_output(argv, text=True, timeout=60)
 
 
 @pytest.fixture(params=sorted(VERSIONS))
@@ -108,8 +116,8 @@ def buildout_env(request: pytest.FixtureRequest) -> BuildoutEnvironment:
     return environment(request.param)
 
 
-def _make(made: BuildoutEnvironment) -> None:
-    _checked(sys.executable, "-m", "venv", "--clear", str(made.directory))
+def _make(made: BuildoutEnvironment, python: str) -> None:
+    _checked(python, "-m", "venv", "--clear", str(made.directory))
     _checked(str(made.python), "-m", "pip", "install", "-q", *VERSIONS[made.version])
     _checked(str(made.python), "-m", "pip", "install", "-q", "-e", str(PROJECT))
     (made.home / ".buildout").mkdir(parents=True)

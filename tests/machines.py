@@ -436,10 +436,12 @@ def eventually(attempt: Callable[[], T], seconds: float, errors: Errors) -> T:
 
 def sweep() -> None:
     """Removes the machines of runs whose process is gone: they are named by its number."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        owner = folder.name.removeprefix(PREFIX).split("-")[0]
-        if owner.isdigit() and not Path("/proc", owner).exists():
-            sweep_run(folder, owner)
+    # one at a time: another run that begins now finds the same
+    with machine_base.locked(machine_base.cache() / "sweep.lock", 120):
+        for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+            owner = folder.name.removeprefix(PREFIX).split("-")[0]
+            if owner.isdigit() and not Path("/proc", owner).exists():
+                sweep_run(folder, owner)
 
 
 def sweep_run(folder: Path, owner: str) -> None:
@@ -501,10 +503,18 @@ def logind_machine(testbed: Testbed) -> Iterator[Machine]:
     yield from fresh(testbed, "login1", logind=True)
 
 
-def fresh(testbed: Testbed, name: str, *, python: bool = True, logind: bool = False) -> Iterator[Machine]:
+@pytest.fixture
+def trixie_machine(testbed: Testbed) -> Iterator[Machine]:
+    """A fresh machine of the next Debian, which has Python 3.13."""
+    yield from fresh(testbed, "trixie1", suite="trixie")
+
+
+def fresh(
+    testbed: Testbed, name: str, *, python: bool = True, suite: str = "bookworm", logind: bool = False
+) -> Iterator[Machine]:
     """Lends a machine; it is reset when it is given back, and boots while others go on."""
     try:
-        lent = testbed.machine(name, python=python, logind=logind)
+        lent = testbed.machine(name, python=python, suite=suite, logind=logind)
     except Unavailable as problem:
         refuse(problem)
     try:

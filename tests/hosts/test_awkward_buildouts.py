@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import eggmanifests
 import samples
 from buildouts import BuildoutEnvironment
 from hostout.testing import EmbeddedHost, make_key
@@ -49,6 +50,8 @@ BASE = """\
 extends = {url}shared.cfg
 develop = src/*
 find-links = ${{buildout:directory}}/links
+# else zc.buildout reads the list of all packages of the index, as no index has a page for ours: a minute or more
+index = ${{buildout:directory}}/links
 
 [python]
 recipe = zc.recipe.egg
@@ -166,10 +169,11 @@ def develop_packages(folder: Path) -> None:
 
 
 def extension(links: Path, source: Path) -> None:
-    """The extension as a wheel in a folder of links: no index has it."""
+    """The extension as a wheel in a folder of links: no index has it. What the index has comes to lie beside it."""
     samples.write(source, EXTENSION)
     argv = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(links), str(source)]
     subprocess.run(argv, check=True, timeout=120)
+    eggmanifests.fetch(links, "--no-deps", "waitress==3.0.2", "mr.developer==3.0.0", "zc.recipe.egg")
 
 
 def test_what_was_built_here_is_built_there(buildout_env: BuildoutEnvironment, tmp_path: Path, server: str) -> None:

@@ -1,0 +1,113 @@
+"""How distributions get to a host: fetched from an index, or sent; and always those that were tested."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from buildouts import environment
+from distantindex import DistantIndex, serving
+from machines import Machine
+from projects import Project, hello, uploaded
+from wheelsamples import Wheel
+
+pytestmark = [pytest.mark.buildout, pytest.mark.machine]
+
+NAME = "hostouttest_large-1.0-py3-none-any.whl"
+CONTENT = random.Random(1).randbytes(3_000_000)
+FILES: dict[str, str | bytes] = {"hostouttest_large/__init__.py": "", "hostouttest_large/data": CONTENT}
+LARGE = "\n[large]\nrecipe = zc.recipe.egg\neggs = hostouttest-large\n"
+PART = """
+[{name}]
+recipe = collective.hostout
+extends = host1
+path = /srv/{name}/app
+buildout-cache = /srv/{name}/cache
+eggs-from = {mode}
+"""
+MODES = {"first": "auto", "second": "auto", "strict": "index", "sends": "here"}
+
+
+@pytest.fixture
+def project(machine: Machine, tmp_path: Path) -> Project:
+    """The example with a distribution that is worth fetching, and parts that get theirs in every way."""
+    machine.add_user("app")
+    project = hello(environment("6.0.1"), tmp_path, machine)
+    Wheel("hostouttest-large", "1.0", "hostouttest_large-1.0", FILES, ()).make(tmp_path / "links")
+    project.edit("base.cfg", "parts = hello\n", f"parts = hello large\nfind-links = {tmp_path / 'links'}\n")
+    project.edit("versions.cfg", "waitress", "hostouttest-large = 1.0\nwaitress")
+    project.edit("buildout.cfg", "parts += host1", f"parts += {' '.join(MODES)}")
+    parts = "".join(PART.format(name=name, mode=mode) for name, mode in MODES.items())
+    for name, text in (("base.cfg", LARGE), ("buildout.cfg", parts)):
+        project.write(name, (project.folder / name).read_text() + text)
+    project.build()
+    return project
+
+
+@pytest.fixture
+def index(project: Project, machine: Machine, tmp_path: Path) -> Iterator[DistantIndex]:
+    """One that the machine reaches, and that only pip's settings name."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        way.connect((machine.address, 9))
+        here = str(way.getsockname()[0])
+    files = {NAME: (tmp_path / "links" / NAME).read_bytes()}
+    with serving(DistantIndex(files, password="ann:s3cret"), here) as index:
+        project.environment["PIP_INDEX_URL"] = index.url(here, "ann:s3cret")
+        yield index
+
+
+def digest(machine: Machine, part: str) -> str:
+    """Of the large one, as it is on the machine."""
+    return machine.run(f"sha256sum /srv/{part}/cache/downloads/dist/{NAME}").stdout.split()[0]
+
+
+def test_distributions_come_from_an_index_or_from_here_and_are_what_was_tested(
+    project: Project, machine: Machine, index: DistantIndex, tmp_path: Path
+) -> None:
+    right = hashlib.sha256(index.files[NAME]).hexdigest()
+    said = project.succeed("first", "predeploy", "uploadeggs")
+    assert "Hostout: let the host fetch 3 files, 3.1 MB, from 10." in said
+    assert "Hostout: 2 files not to be had there (waitress-3.0.2-py3-none-any.whl: 10." in said
+    assert "s3cret" not in said
+    assert index.asked.count(f"/files/{NAME}") == 1
+    assert digest(machine, "first") == right
+    assert [line.split(",")[0] for line in uploaded(said)] == ["upload 9 files"]
+    again = project.succeed("first", "uploadeggs")
+    assert "fetch" not in again and not uploaded(again)
+
+    index.asked.clear()
+    project.succeed("sends", "predeploy", "uploadeggs")
+    assert (index.asked, digest(machine, "sends")) == ([], right)
+
+    index.serves[NAME] = b"something else"
+    index.says[NAME] = ""
+    said = project.succeed("second", "predeploy", "uploadeggs")
+    other = hashlib.sha256(b"something else").hexdigest()
+    assert f"an index has {NAME} with the sha256 {other}, which is not what was tested: it is sent from here" in said
+    assert digest(machine, "second") == right
+
+    said = project.fail(1, "strict", "predeploy", "uploadeggs")
+    assert "eggs-from = index, and the host does not get what was tested here:" in said
+    assert f"    {NAME} (sha256 {right}): there it has the sha256 {other}\n" in said
+    assert "    waitress-3.0.2-py3-none-any.whl (sha256 " in said
+    assert machine.run("ls /srv/strict/cache/downloads/dist").stdout == ""
+
+
+def test_host_that_reaches_no_index_is_sent_everything_soon(
+    project: Project, machine: Machine, index: DistantIndex
+) -> None:
+    project.environment["PIP_INDEX_URL"] = "https://hostouttest.invalid/simple"
+    dry = project.succeed("--dry-run", "first", "deploy")
+    assert "would let the host fetch 3 files, 3.1 MB, from hostouttest.invalid" in dry
+    assert "what it does not get there is sent from here" in dry
+    said = project.succeed("first", "predeploy", "uploadeggs")
+    assert "Hostout: the host reaches no index (hostouttest.invalid: " in said
+    assert [line.split(",")[0] for line in uploaded(said)] == ["upload 10 files"]
+    project.environment["PIP_INDEX_URL"] = "http://127.0.0.1:9/simple"
+    refused = project.fail(1, "strict", "deploy")
+    assert "eggs-from: is index, but this buildout knows none that a host can ask" in refused
