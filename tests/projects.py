@@ -168,7 +168,13 @@ def uploaded(output: str) -> list[str]:
     return re.findall(r"Hostout: (upload .*)", output)
 
 
+def settle(machine: Machine) -> None:
+    """Wait until no bytecode is compiled there any more: the last thing that a deployment changes."""
+    machine.run("while grep -qas '[B]./proc/self/fd/' /proc/[0-9]*/cmdline; do sleep 0.1; done")
+
+
 def tree(machine: Machine, *folders: str) -> str:
     """Every file below folders of a machine with its type, mode, owner, size, time and target."""
+    settle(machine)
     listing = machine.run(["find", *folders, "-printf", "%p %y %m %u %g %s %T@ %l\\n"])
     return "\n".join(sorted(listing.stdout.splitlines()))

@@ -58,7 +58,8 @@ class Line(Relay):
         while item[1]:
             item = await waiting.get()
             passed.put_nowait(item)
-            self._counted(up, len(item[1]))
+            if item[1]:
+                self._counted(up, len(item[1]))
         await delivering
 
     def _counted(self, up: bool, size: int) -> None:

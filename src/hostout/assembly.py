@@ -6,9 +6,10 @@ What does not belong here: anything that a deployment does.
 from __future__ import annotations
 
 import getpass
+import json
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hostout import packaging
@@ -27,13 +28,20 @@ class Packaging:
     host: Host
     local: LocalBuildout
     emit: Emit
+    _chosen: dict[str, Contents] = field(default_factory=dict)
 
     def prepare(self) -> Release:
         """The release, its develop packages built."""
         return packaging.prepare(self.host, self.local, self.emit)
 
     def contents(self, release: Release, facts: Facts) -> Contents:
-        """The files that serve the release on a host with these facts."""
+        """The files that serve the release on a host with these facts; the same question is answered once."""
+        asked = json.dumps([release.id, facts["python"], facts["have"], facts["cache"]["directory"]], sort_keys=True)
+        if asked not in self._chosen:
+            self._chosen[asked] = self._contents(release, facts)
+        return self._chosen[asked]
+
+    def _contents(self, release: Release, facts: Facts) -> Contents:
         parts, environment = wheels.choose(release, self.local, facts, self.emit)
         unmet.check(release.python, (*parts, *environment), facts["python"])
         generated = packaging.configuration_file(release, facts["cache"]["directory"])

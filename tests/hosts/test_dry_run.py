@@ -9,7 +9,7 @@ import pytest
 
 from buildouts import BuildoutEnvironment, environment
 from machines import Machine
-from projects import Project, hello
+from projects import Project, hello, settle
 
 pytestmark = [pytest.mark.buildout, pytest.mark.machine]
 
@@ -30,6 +30,7 @@ def env() -> BuildoutEnvironment:
 
 
 def everything(machine: Machine) -> list[str]:
+    settle(machine)
     listing = machine.run(["sh", "-c", EVERYTHING, "sh", *PLACES]).stdout
     # the application writes its own log, and counts visits
     return [line for line in listing.splitlines() if "/srv/hello/var/" not in line]
