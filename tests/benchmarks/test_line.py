@@ -33,4 +33,7 @@ def test_a_line_counts_what_goes_over_it_and_lets_every_answer_wait_a_round_trip
                 assert len(here.recv(2000, socket.MSG_WAITALL)) == 2000
         # one for the connection, three for the answers
         assert 0.4 <= time.monotonic() - began < 5
-    assert count.figures() == {"bytes": 9000, "bytes up": 3000, "turns": 2, "connections": 1}
+    figures = count.figures()
+    # what is sent at once may arrive in two pieces
+    assert 2 <= figures.pop("turns") <= 5
+    assert figures == {"bytes": 9000, "bytes up": 3000, "connections": 1}
