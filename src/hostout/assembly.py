@@ -43,6 +43,7 @@ class Packaging:
 
     def _contents(self, release: Release, facts: Facts) -> Contents:
         parts, environment = wheels.choose(release, self.local, facts, self.emit)
+        unmet.check_python(self.local.python, (*parts, *environment), facts["python"])
         unmet.check(release.python, (*parts, *environment), facts["python"])
         generated = packaging.configuration_file(release, facts["cache"]["directory"])
         return Contents(parts, environment, release.files, generated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,37 @@ def test_needed_on_the_hosts_python_alone_and_not_there_is_one_line_that_names_a
         "hostouttest_two 1.0 needs Legacy.CGI>=2.6; hostouttest-three 1.0 needs hostouttest-four!=2; add it to the "
         "eggs of a part and run bin/buildout, or deploy from a machine with that Python"
     )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits"),
+    [(">=3.11.5", False), (">=3.9", True), ("<3.11.3,>=3", True), ("!=3.11.2", False), ("three", True), ("", True)],
+)
+def test_wheels_that_do_not_run_with_the_very_python_of_the_host_are_named(
+    tmp_path: Path, wanted: str, fits: bool
+) -> None:
+    one = needing(tmp_path, "hostouttest-one")
+    add_header(Path(one.path), f"Requires-Python: {wanted}" if wanted else "")
+    unmet.check_python("3.11.2", [one], python("3.11.2"))
+    if fits:
+        unmet.check_python("3.11.7", [one], python("3.11.2"))
+        return
+    with pytest.raises(PackagingError) as refused:
+        unmet.check_python("3.11.7", [one], python("3.11.2"))
+    assert str(refused.value) == (
+        f"not for the host's Python 3.11.2: hostouttest-one 1.0 needs Python {wanted}; pin versions that run with it "
+        "and run bin/buildout"
+    )
+
+
+def add_header(wheel: Path, line: str) -> None:
+    """One more line of its METADATA."""
+    with zipfile.ZipFile(wheel) as archive:
+        members = [(info, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for info, content in members:
+            is_metadata = info.filename.endswith(".dist-info/METADATA") and line
+            archive.writestr(info, f"{line}\n".encode() + content if is_metadata else content)
 
 
 def test_nothing_is_said_where_all_is_there(tmp_path: Path) -> None:

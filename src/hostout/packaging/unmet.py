@@ -1,4 +1,5 @@
-"""What distributions need on the host and not here: requirements with a marker that speaks of Python or the platform.
+"""What distributions need on the host and not here: another Python, requirements whose marker speaks of Python or the
+platform.
 
 Only where the host's Python is another one; with ours the working set is complete, for buildout resolved it. What does
 not belong here: which files there are (``wheels``).
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from packaging.markers import default_environment
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from hostout.errors import PackagingError
@@ -48,6 +50,35 @@ def check(tested: str, distributions: Iterable[Distribution], python: Mapping[st
             f"not in this buildout, but needed on the host ({Target.of(python)}): {'; '.join(lines)}; add it to the "
             "eggs of a part and run bin/buildout, or deploy from a machine with that Python"
         )
+
+
+def check_python(here: str, distributions: Iterable[Distribution], python: Mapping[str, Json]) -> None:
+    """Raise PackagingError, one line, if wheels say that they do not run with the very Python of a host.
+
+    ``here`` is the Python that they were tested with, whole (``3.11.7``); wheels that the host has are not looked into.
+    """
+    version = str(python["version"])
+    if version == here:
+        return
+    lines = [
+        f"{one.name} {one.version} needs Python {wanted}"
+        for one in distributions
+        if one.path.endswith(".whl") and (wanted := requires_python(Path(one.path))) and version not in wanted
+    ]
+    if lines:
+        raise PackagingError(
+            f"not for the host's Python {version}: {'; '.join(lines)}; pin versions that run with it "
+            "and run bin/buildout"
+        )
+
+
+def requires_python(wheel: Path) -> SpecifierSet | None:
+    """What a wheel says of the Pythons that it runs with; nothing where nobody can read that, as pip has it."""
+    try:
+        wanted = HeaderParser().parsestr(wheelfile.metadata(wheel)).get("Requires-Python")
+        return SpecifierSet(wanted, prereleases=True) if wanted else None
+    except InvalidSpecifier:
+        return None
 
 
 def markers(python: Mapping[str, Json]) -> Markers:
