@@ -235,7 +235,7 @@ class Release:
     distributions of develop packages, ``files`` the bundle without ``config``, whose text depends on the host's cache
     and is made of ``settings``. ``options`` are those of the host part that make this content what it is, as text, none
     of them secret. ``messages`` are the lines that ``uploadeggs`` prints: those that begin with a tab stand as they
-    are, the others behind ``Hostout: ``.
+    are, the others behind ``Hostout: ``. ``environment_files`` are hashes of what ``environment`` consists of here.
     """
 
     id: str
@@ -250,6 +250,7 @@ class Release:
     scm: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
+    environment_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

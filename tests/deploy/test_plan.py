@@ -115,6 +115,8 @@ def test_the_environment_is_named_by_its_content_and_python() -> None:
     assert plan.environment_key(RELEASE, "3.11") != plan.environment_key(RELEASE, "3.13")
     other = replace(RELEASE, environment=(("zc.buildout", "5.2.0"),))
     assert plan.environment_key(RELEASE, "3.11") != plan.environment_key(other, "3.11")
+    same_version = replace(RELEASE, environment_files=("0" * 64,))
+    assert plan.environment_key(RELEASE, "3.11") != plan.environment_key(same_version, "3.11")
 
 
 def test_another_python_on_the_host_is_said() -> None:

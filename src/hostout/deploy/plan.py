@@ -122,7 +122,7 @@ def _wanted(release: Release | None) -> Mapping[str, Json]:
 
 def environment_key(release: Release, python: str) -> str:
     """Names the virtual environment that builds this release: what is in it, for which Python (``3.11``)."""
-    content = json.dumps([python, sorted(map(list, release.environment))])
+    content = json.dumps([python, sorted(map(list, release.environment)), release.environment_files])
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 

@@ -87,16 +87,17 @@ def _release(
         options=counted_options(host, local),
         settings=_settings(host, bundle, rehearsal, _versions(requirements, environment, found, rehearsal)),
     )
-    return dataclasses.replace(release, id=_id(release, host, local))
+    return _identified(release, host, local)
 
 
-def _id(release: Release, host: Host, local: LocalBuildout) -> str:
+def _identified(release: Release, host: Host, local: LocalBuildout) -> Release:
     memo = Memo.of(local)
     known = Known(local, memo)
     found = release_id(release, host, local, lambda pin: known.digests(pin, release.python))
+    files = (digest for pin in release.environment for digest in known.digests(pin, release.python))
     with writing(Places.of(local).root):
         memo.save()
-    return found
+    return dataclasses.replace(release, id=found, environment_files=tuple(files))
 
 
 def _versions(
