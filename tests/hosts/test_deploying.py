@@ -11,7 +11,7 @@ import pytest
 
 from buildouts import PROJECT, BuildoutEnvironment, environment
 from machines import Machine
-from projects import Project, hello, tree, uploaded
+from projects import Project, hello, settle, tree, uploaded
 
 pytestmark = [pytest.mark.buildout, pytest.mark.machine]
 
@@ -154,6 +154,7 @@ def test_resetpermissions_puts_owners_right(env: BuildoutEnvironment, machine: M
     machine.add_user("app")
     project = hello(env, tmp_path, machine)
     project.succeed("host1", "deploy")
+    settle(machine)
     owned = ["find", "/srv", "-printf", "%p %u %m\\n"]
     before = set(machine.run(owned).stdout.splitlines())
     machine.run("chown -R root /srv/hello/var /srv/hello/releases; chmod -R g+w /srv/hello/current/bin")
