@@ -186,7 +186,7 @@ def test_a_line_that_is_cut_in_the_middle_of_an_upload(site: Site, part: str) ->
     before, size = site.current(part), 8_000_000
     site.greet()
     (site.project.folder / "large").write_bytes(os.urandom(size))
-    site.host.drop_after(5_000_000)
+    site.host.drop_after(7_000_000)
     said = site.project.fail(3, part, "deploy")
     assert [line for line in said.splitlines() if f"[{part}]" in line] == [
         f"Hostout: [{part}] 127.0.0.1, port {site.host.port}: the connection was lost"
