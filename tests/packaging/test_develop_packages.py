@@ -131,6 +131,16 @@ def test_a_package_that_does_not_build_says_why_and_where_the_log_is(tmp_path: P
     assert "this package is broken" in log.read_text()
 
 
+def test_what_it_takes_to_build_a_package_and_is_not_to_be_had_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    needs = '[build-system]\nrequires = ["hostouttest-nowhere == 1"]\nbuild-backend = "hostouttest_nowhere"\n'
+    with pytest.raises(PackagingError) as caught:
+        build(tmp_path, {"pyproject.toml": needs})
+    assert "hostouttest-nowhere==1" in str(caught.value) and "Traceback" not in str(caught.value)
+
+
 def test_variables_of_this_python_do_not_reach_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "poison", {"setuptools.py": "raise RuntimeError('poisoned')\n"})
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "poison"))

@@ -7,6 +7,7 @@ The environment is kept for the next time. What does not belong here: which proj
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,9 @@ def main(source: str, out: str, kept: str, trust: str) -> None:
         build(source, out, folder, trust=trust == "trust")
     except (BuildException, BuildBackendException, FailedProcessError) as error:
         sys.exit(f"ERROR {error}")
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr or error.output or b"").decode(errors="replace").rstrip()
+        sys.exit(f"{said}\nERROR what it takes to build this project cannot be installed")
 
 
 def build(source: str, out: str, kept: Path, *, trust: bool) -> None:
