@@ -13,7 +13,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from webserver import answering
 
 JSON, HTML = "application/vnd.pypi.simple.v1+json", "text/html"
 
@@ -130,17 +132,8 @@ def _basic(password: str) -> str:
 def serving(index: DistantIndex, address: str = "127.0.0.1") -> Iterator[DistantIndex]:
     """The index answers at that address, on a port of its own."""
     handler = type("Handler", (_Handler,), {"index": index})
-    server = ThreadingHTTPServer((address, 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    index.port = server.server_port
-    try:
+    with answering(address, handler, index.ended) as index.port:
         yield index
-    finally:
-        index.ended.set()
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
 
 
 Serve = Callable[..., DistantIndex]

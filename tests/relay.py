@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
+from typing import TypeVar
 
 BLOCK = 1 << 16
 
@@ -66,16 +67,24 @@ class Relay:
         writer.close()
 
 
-@contextlib.contextmanager
-def relay(address: str, port: int) -> Iterator[Relay]:
+def relay(address: str, port: int) -> contextlib.AbstractContextManager[Relay]:
     """A running relay to that address."""
-    running, opened, loop = Relay(address, port), threading.Event(), asyncio.new_event_loop()
+    return running(Relay(address, port))
+
+
+R = TypeVar("R", bound=Relay)
+
+
+@contextlib.contextmanager
+def running(one: R) -> Iterator[R]:
+    """It runs until the end, in a thread of its own."""
+    opened, loop = threading.Event(), asyncio.new_event_loop()
     end = asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(running.run(opened, end)))
+    thread = threading.Thread(target=lambda: loop.run_until_complete(one.run(opened, end)))
     thread.start()
     try:
         assert opened.wait(10)
-        yield running
+        yield one
     finally:
         loop.call_soon_threadsafe(end.set)
         thread.join(10)

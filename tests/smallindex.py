@@ -11,10 +11,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
+
+from webserver import answering
 
 PAGE = "<!DOCTYPE html><html><body>{}</body></html>"
 
@@ -83,14 +85,6 @@ def serving(folder: Path) -> Iterator[SmallIndex]:
         def log_message(self, format: str, *args: object) -> None:
             """``asked`` has it."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    index.address = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with answering("127.0.0.1", Handler, index.ended) as port:
+        index.address = f"http://127.0.0.1:{port}"
         yield index
-    finally:
-        index.ended.set()
-        server.shutdown()
-        server.server_close()
-        thread.join(10)

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from relay import Relay
+from relay import Relay, running
 
 
 @dataclass
@@ -71,17 +69,6 @@ class Line(Relay):
         self._came_down = not up
 
 
-@contextlib.contextmanager
-def line(address: str, port: int) -> Iterator[Line]:
+def line(address: str, port: int) -> contextlib.AbstractContextManager[Line]:
     """A running line to that address."""
-    running, opened, loop = Line(address, port), threading.Event(), asyncio.new_event_loop()
-    end = asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(running.run(opened, end)))
-    thread.start()
-    try:
-        assert opened.wait(10)
-        yield running
-    finally:
-        loop.call_soon_threadsafe(end.set)
-        thread.join(10)
-        loop.close()
+    return running(Line(address, port))

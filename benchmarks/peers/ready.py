@@ -21,11 +21,11 @@ PACKAGES = ("rsync", "curl", "python3-venv")
 
 INSTALL = """\
 set -e
-DEBIAN_FRONTEND=noninteractive dpkg -i --force-unsafe-io /root/packages/*.deb
+DEBIAN_FRONTEND=noninteractive dpkg -i --force-unsafe-io /opt/peers/packages/*.deb
 mkdir -p "$0"
 cd "$0"
 python3 -m venv venv
-venv/bin/pip -q install --no-index --find-links /root/wheels "$@"
+venv/bin/pip -q install --no-index --find-links /opt/peers/wheels "$@"
 chown -R site:site .
 """
 
@@ -39,8 +39,8 @@ def machine(target: Machine) -> None:
 
 def peer_machine(target: Machine, wheels: Path, requirements: Iterable[str]) -> None:
     """And what peers deploy with: rsync and curl, a virtual environment with zc.buildout."""
-    shutil.copytree(debian(PACKAGES), target.root / "root" / "packages")
-    shutil.copytree(wheels, target.root / "root" / "wheels")
+    shutil.copytree(debian(PACKAGES), target.root / "opt/peers/packages")
+    shutil.copytree(wheels, target.root / "opt/peers/wheels")
     target.run(["sh", "-c", INSTALL, PATH, *requirements], timeout=300)
 
 

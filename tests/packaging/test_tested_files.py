@@ -15,17 +15,18 @@ from pathlib import Path
 
 import pytest
 
+import pythonfacts
 from hostout import lockfile
 from hostout.errors import PackagingError
 from hostout.lockfile import Lock
 from hostout.model import Distribution, Facts, Json, LocalBuildout, Member, Release
 from hostout.packaging import repack, wheels
 from hostout.packaging.tags import Target
+from pythonfacts import PYTHON
 from samples import Said, host, local_buildout
 from smallindex import SmallIndex, serving
 from wheelsamples import Wheel
 
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 CP = f"cp{sys.version_info.major}{sys.version_info.minor}"
 
 BACKEND = """\
@@ -93,14 +94,8 @@ def locked(local: LocalBuildout, *files: Path, others: tuple[Path, ...] = ()) ->
 
 
 def facts(have: dict[str, str] | None = None, **more: Json) -> Facts:
-    python = {
-        "version": f"{PYTHON}.2",
-        "implementation": "cpython",
-        "platform": "linux-x86_64",
-        "libc": ["glibc", "2.999"],
-        "soabi": f"cpython-{PYTHON.replace('.', '')}-x86_64-linux-gnu",
-    }
-    return Facts({"python": {**python, **more}, "have": have or {}})
+    """A host whose C library is newer than that of any wheel."""
+    return pythonfacts.facts(have, **{"libc": ["glibc", "2.999"], **more})
 
 
 ARM: dict[str, Json] = {"platform": "linux-aarch64", "soabi": f"cpython-{PYTHON.replace('.', '')}-aarch64-linux-gnu"}

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from hostout.errors import PackagingError
-from hostout.model import Distribution, Facts, Json, LocalBuildout, Release
+from hostout.model import Distribution, Facts, LocalBuildout, Release
 from hostout.packaging import fetching, wheels
+from pythonfacts import PYTHON, facts
 from samples import Said, host, local_buildout
 
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 CP = f"cp{sys.version_info.major}{sys.version_info.minor}"
 
 
@@ -82,17 +82,6 @@ def local(tmp_path: Path, index: Path) -> LocalBuildout:
 def page(index: Path) -> None:
     links = "".join(f'<a href="{path.name}">{path.name}</a>\n' for path in sorted(index.glob("*-*")))
     (index / "page.html").write_text(f"<!DOCTYPE html><html><body>{links}</body></html>")
-
-
-def facts(have: dict[str, str] | None = None, **more: Json) -> Facts:
-    python = {
-        "version": f"{PYTHON}.2",
-        "implementation": "cpython",
-        "platform": "linux-x86_64",
-        "libc": ["glibc", "2.36"],
-        "soabi": f"cpython-{PYTHON.replace('.', '')}-x86_64-linux-gnu",
-    }
-    return Facts({"python": {**python, **more}, "have": have or {}})
 
 
 def release(

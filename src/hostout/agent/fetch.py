@@ -235,7 +235,8 @@ class _Fetching:
         """That of this thread."""
         if not hasattr(self._own, "web"):
             self._own.web = Web(self._allowed)
-        return self._own.web  # type: ignore[no-any-return]
+        web: Web = self._own.web
+        return web
 
 
 def _outcome(future: Future[Arrival], name: str, arrived: list[Arrival]) -> Mapping[str, Any]:
