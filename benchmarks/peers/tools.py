@@ -16,7 +16,7 @@ from pathlib import Path
 
 import measure
 from hostout import agent
-from hostout.remote import zipapp
+from hostout.remote import shipping
 from hosts import Machine, Project
 from measure import Failed, program
 from peers.line import Line
@@ -111,7 +111,7 @@ class Tool:
             return {}
         wheels = self.copy.folder.glob(f"parts/hostout/dist/{CHANGED.replace('-', '_')}-*.whl")
         newest = max(wheels, key=lambda path: path.stat().st_mtime_ns)
-        sent = zipapp.program(Path(agent.__file__).parent, {})
+        sent = shipping.program(Path(agent.__file__).parent, {})
         return {"agent": max(map(len, sent.argv)), "wheel": newest.stat().st_size}
 
     def _look(self, output: str) -> None:

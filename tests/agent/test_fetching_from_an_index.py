@@ -14,7 +14,7 @@ import pytest
 
 from agentclient import AGENT, Client, Place, Reply, blob, send_files, sha256
 from distantindex import HTML, JSON, DistantIndex, Serve, serving
-from hostout.remote import zipapp
+from hostout.remote import shipping
 
 WHEEL = "hostouttest_one-1.0-py3-none-any.whl"
 OTHER = "hostouttest_two-2.0.tar.gz"
@@ -48,7 +48,7 @@ def wanted(content: dict[str, bytes], sized: bool = True) -> list[dict[str, Any]
 
 def fetch(agent: Client, *indexes: str, files: Any = None, links: Any = (), seconds: float = 30) -> Reply:
     args = {"files": files or wanted(CONTENT), "indexes": indexes, "links": links, "seconds": seconds}
-    return agent.request("fetch", {**args, **zipapp.later(AGENT, "fetch")})
+    return agent.request("fetch", {**args, **shipping.later(AGENT, "fetch")})
 
 
 @contextmanager

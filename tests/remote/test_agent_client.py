@@ -6,6 +6,7 @@ import _thread
 import hashlib
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -18,8 +19,8 @@ import pytest
 from hostout.agent import protocol
 from hostout.errors import ConnectionFailed, RemoteError
 from hostout.model import Event, Step
-from hostout.remote import zipapp
-from hostout.remote.agent import Agent, Unfit
+from hostout.remote import shipping
+from hostout.remote.agent import PACKAGE, Agent, Unfit
 from hostout.remote.connection import Connection
 from hostout.testing import EmbeddedHost
 from listening import QUICK, Heard, LogIn
@@ -100,6 +101,7 @@ def blob(name: str, content: bytes) -> Bytes:
 def package(tmp_path: Path) -> Path:
     folder = tmp_path / "package"
     folder.mkdir()
+    shutil.copy(PACKAGE / shipping.FIRST, folder)
     (folder / "__init__.py").write_text("")
     (folder / "words.py").write_text("READY = 'ready'\n")
     (folder / "serve.py").write_text(SERVE)
@@ -313,11 +315,11 @@ def test_an_agent_that_never_starts_is_given_up(
 
 
 def test_the_program_is_the_same_bytes_every_time(package: Path, tmp_path: Path) -> None:
-    first = zipapp.program(package, {"a": 1})
+    first = shipping.program(package, {"a": 1})
     for path in package.iterdir():
         os.utime(path, (0, 0))
     (package / "words.pyc").write_bytes(b"")
-    assert zipapp.program(package, {"a": 1}) == first
+    assert shipping.program(package, {"a": 1}) == first
 
 
 def test_no_request_is_mistaken_for_an_answer(server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard) -> None:

@@ -6,6 +6,7 @@ The sudo here is a stand-in that asks and answers as the real one does; the real
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 from dataclasses import replace
@@ -15,7 +16,8 @@ import pytest
 
 from hostout.errors import ConnectionFailed, RemoteError
 from hostout.model import Step
-from hostout.remote.agent import Agent
+from hostout.remote import shipping
+from hostout.remote.agent import PACKAGE, Agent
 from hostout.remote.sudo import ASKED, MISSING, OPENED, Gate, SudoUnavailable, as_user
 from hostout.testing import EmbeddedHost, make_key
 from listening import QUICK, Heard, LogIn, Person
@@ -209,6 +211,7 @@ def test_what_varies_is_never_in_a_script() -> None:
 def package(tmp_path: Path) -> Path:
     folder = tmp_path / "package"
     folder.mkdir()
+    shutil.copy(PACKAGE / shipping.FIRST, folder)
     (folder / "__init__.py").write_text("")
     (folder / "serve.py").write_text(
         "import json, os, sys\n"

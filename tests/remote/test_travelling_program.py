@@ -6,11 +6,14 @@ What does not belong here: starting it (``test_agent_client.py``).
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from hostout.remote import zipapp
+from hostout.remote import shipping
 from hostout.remote.agent import PACKAGE
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -44,12 +47,31 @@ def meaning(source: str) -> str:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_what_travels_is_the_program_that_was_tested_down_to_its_line_numbers(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
-    travelling = zipapp.bare(source)
+    travelling = shipping.bare(source)
     assert meaning(travelling) == meaning(source)
     assert "#" not in "".join(line.lstrip()[:1] for line in travelling.splitlines())
     assert not any(line.lstrip().startswith('"""') for line in travelling.splitlines())
 
 
 def test_the_agent_fits_into_the_command_that_starts_it() -> None:
-    program = zipapp.program(PACKAGE, {"files": ["0" * 64] * 200})
+    program = shipping.program(PACKAGE, {"files": ["0" * 64] * 200})
     assert program.later == b""
+
+
+def test_what_travels_needs_no_file_and_says_where_it_failed(tmp_path: Path) -> None:
+    """Its modules import each other, and a traceback names them and their lines."""
+    shutil.copy(PACKAGE / shipping.FIRST, tmp_path)
+    (tmp_path / "__init__.py").write_text('"""A package."""\n')
+    (tmp_path / "serve.py").write_text("from . import other\ndef main(question):\n    other.fail(question)\n")
+    (tmp_path / "other.py").write_text(
+        "import pkgutil\n\n\ndef fail(question):\n"
+        "    own = pkgutil.get_data(__package__, 'other.py').decode()\n"
+        "    raise ValueError(question, own.count('pkgutil'))\n"
+    )
+    program, question = tmp_path / "program", tmp_path / "question"
+    program.write_text(shipping.carrying(tmp_path))
+    question.write_text("asked")
+    argv = [sys.executable, "-I", "-S", "-B", str(program), str(question)]
+    ran = subprocess.run(argv, cwd="/", capture_output=True, text=True, timeout=60, check=False)
+    assert ran.stderr.rstrip().endswith("ValueError: ('asked', 3)")
+    assert 'File "hostout_agent/other.py", line 6, in fail' in ran.stderr

@@ -1,6 +1,6 @@
 """What runs on the host: facts, the store, releases, the build and the switch.
 
-The folder travels as a zip in which this package is called ``hostout_agent``; it runs under ``python3 -I -S``
+The folder travels as one file in which this package is called ``hostout_agent``; it runs under ``python3 -I -S``
 (3.9 or later), needs the standard library only, and is started with
 ``hostout_agent.serve.main(question)`` where ``question`` is the base64 of a JSON object (``protocol.py``).
 

@@ -1,18 +1,16 @@
 """Is it well? A URL as this host sees it, or a shell line, asked until it says yes or the time is over.
 
-What does not belong here: what follows from a no.
+What does not belong here: what follows from a no, how a URL is asked (``page.py``).
 """
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, NoReturn
 
 from .failure import Cancelled, Failed
@@ -91,22 +89,11 @@ def _say(url: str, timeout: float, sink: int) -> NoReturn:
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, timeout)
-        os.write(sink, b"." + _wrong(url, timeout).encode("utf-8", "replace")[:2000])
+        # imported where it is needed: what it needs takes longer than all else that an agent imports for a deployment
+        wrong = import_module(".page", __package__).wrong(url, timeout)
+        os.write(sink, b"." + wrong.encode("utf-8", "replace")[:2000])
     finally:
         os._exit(0)
-
-
-def _wrong(url: str, timeout: float) -> str:
-    try:
-        # a little more than the alarm, so that it is always that which says so
-        with _opener().open(url, timeout=timeout + 1) as response:
-            return "" if 200 <= response.status < 400 else f"HTTP status {response.status}"
-    except urllib.error.HTTPError as error:
-        return "" if 300 <= error.code < 400 else f"HTTP status {error.code}"
-    except urllib.error.URLError as error:
-        return str(error.reason)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return str(error) or type(error).__name__
 
 
 def _page(runner: Runner, check: Check, seconds: float) -> Failed | None:
@@ -124,14 +111,3 @@ def _line(runner: Runner, check: Check, seconds: float) -> Failed | None:
     except Failed as failure:
         return failure
     return None
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """Somewhere else is an answer; it may not be reachable from here."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        """Never."""
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay)

@@ -1,6 +1,6 @@
 """Modules of the agent that travel with the request that needs them: few do, and the agent is sent with each command.
 
-What does not belong here: which ones (``zipapp.py`` on the other side).
+What does not belong here: which ones (``shipping.py`` on the other side).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from hostout.deploy import plan
 from hostout.deploy.surroundings import Surroundings
 from hostout.model import Facts, Host, Json, Release, Step
-from hostout.remote.agent import Agent, SudoUnavailable
+from hostout.remote.agent import Agent, SudoUnavailable, pack_meanwhile
 
 
 class Visit:
@@ -66,6 +66,7 @@ class Visit:
             self._agent = None
 
     def _start(self) -> Agent:
+        pack_meanwhile()
         login = self._around.connection().user
         try:
             return self._start_as(become=plan.wants_root(self._host, self._around.hooks(), login))

@@ -20,12 +20,12 @@ from paramiko.ssh_exception import SSHException
 from hostout.agent import protocol
 from hostout.errors import HostoutError, RemoteError
 from hostout.model import Emit, Event, Facts, Json, Step
-from hostout.remote import quoting, zipapp
+from hostout.remote import quoting, shipping
 from hostout.remote.channel import BLOCK, OUT, pieces, status
 from hostout.remote.connection import Connection
 from hostout.remote.sudo import SudoUnavailable, as_user, beside, new_token
 
-__all__ = ["Agent", "Blob", "SudoUnavailable", "Unfit"]
+__all__ = ["Agent", "Blob", "SudoUnavailable", "Unfit", "pack_meanwhile"]
 
 PACKAGE = Path(protocol.__file__).parent
 LONGEST_LINE = protocol.LONGEST_LINE
@@ -75,6 +75,11 @@ class Blob(Protocol):
     def size(self) -> int: ...
 
 
+def pack_meanwhile() -> None:
+    """Makes what ``Agent.start`` sends, beside whatever is done until then."""
+    shipping.pack_meanwhile(PACKAGE)
+
+
 class Agent:
     """A running agent. Not for two threads at once: one request after the other."""
 
@@ -108,7 +113,7 @@ class Agent:
 
         Raises SudoUnavailable, Unfit, RemoteError (it does not start) or ConnectionFailed.
         """
-        program = zipapp.program(package, question, through_sudo=become and connection.user != "root")
+        program = shipping.program(package, question, through_sudo=become and connection.user != "root")
         agent = cls(connection, connection.create_session(), emit)
         try:
             agent._begin(program, become)
@@ -153,7 +158,7 @@ class Agent:
 
     # -- starting
 
-    def _begin(self, program: zipapp.Program, become: bool) -> None:
+    def _begin(self, program: shipping.Program, become: bool) -> None:
         token = new_token()
         argv = as_user("root", token, program.argv) if become else list(program.argv)
         if program.beside:
@@ -181,7 +186,7 @@ class Agent:
         return self.ready
 
     def _unfit(self, message: Json) -> Unfit:
-        wanted = ".".join(map(str, zipapp.OLDEST))
+        wanted = ".".join(map(str, shipping.OLDEST))
         found = str(message.get("found", ""))
         text = (
             f"the Python there is {found}, {wanted} is needed" if found else f"there is no Python ({wanted} is needed)"
@@ -194,7 +199,7 @@ class Agent:
         """The messages of the agent until it ends. ``later`` is sent when the loader asks for it."""
         try:
             for line in self._lines(limit):
-                if later and line.strip() == zipapp.SEND.encode():
+                if later and line.strip() == shipping.SEND.encode():
                     self.channel.sendall(later)
                 elif (message := _message(line)) is not None:
                     yield message
@@ -249,7 +254,7 @@ class Agent:
             # the agent passes over what a failed request still had to send, but has to get it
             self._sender.join()
         self._number += 1
-        args = {**step.args, **zipapp.later(PACKAGE, step.do)}
+        args = {**step.args, **shipping.later(PACKAGE, step.do)}
         request = protocol.encode({"id": self._number, "do": step.do, "args": args})
         self._sender = _Sender(self.channel, request, blobs, step.args.get("blobs", ()), self._speaking)
         self._sender.start()

@@ -1,4 +1,4 @@
-"""The program that travels to a host: the agent's package as a zip made in memory, the shell line that starts it.
+"""The program that travels to a host: the agent's package as one file made in memory, the shell line that starts it.
 
 Pure but for reading the package's files; the same files give the same bytes. What does not belong here: talking to
 what was started (``agent``).
@@ -7,18 +7,21 @@ what was started (``agent``).
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
-import zipfile
+import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from hostout.model import Json
 
 INSIDE = "hostout_agent"
+FIRST = "carried.py"
+"""The file of the package that imports the others where they arrive."""
+
 OLDEST = (3, 9)
 PYTHONS = ("python3", *(f"python3.{minor}" for minor in range(14, OLDEST[1] - 1, -1)))
 
@@ -30,14 +33,6 @@ LATER: Mapping[str, tuple[str, ...]] = {"fetch": ("web.py", "fetch.py")}
 
 DOCSTRING = re.compile(r'^( *)"""(.*?)"""$', re.DOTALL | re.MULTILINE)
 COMMENT = re.compile(r"^ *# .*$", re.MULTILINE)
-
-MAIN = (
-    "import sys\n"
-    f"from {INSIDE}.serve import main\n"
-    "with open(sys.argv[1]) as question:\n"
-    "    text = question.read()\n"
-    "sys.exit(main(text))\n"
-)
 
 SEND = "hostout: send"
 """What the loader says when it wants the program by standard input."""
@@ -53,12 +48,9 @@ LOADER = (
     "if len(d)<n:\n"
     f" os.write(1,b'{SEND}\\n')\n"
     " d=sys.stdin.read(n)\n"
-    "d=zlib.decompress(base64.b64decode(d))\n"
-    "k=int.from_bytes(d[:4],'big')\n"
-    "z=os.memfd_create('hostout',0)\n"
-    "q=os.memfd_create('question',0)\n"
-    "os.write(z,d[4:4+k])\n"
-    "os.write(q,d[4+k:])\n"
+    "z,q=os.memfd_create('hostout',0),os.memfd_create('question',0)\n"
+    "for f,t in zip((z,q),d.split('.')):\n"
+    " os.write(f,zlib.decompress(base64.b64decode(t)))\n"
     "p='/proc/self/fd/%d'\n"
     "os.execv(sys.executable,[sys.executable,'-I','-S','-B',p%z,p%q])"
 )
@@ -99,7 +91,8 @@ def program(package: Path, question: Mapping[str, Json], *, through_sudo: bool =
 
     ``through_sudo`` keeps both out of the command line that sudo gets: it writes that to the log of the host.
     """
-    payload = _payload(zipped(package), json.dumps(question, separators=(",", ":")).encode())
+    asked = base64.b64encode(json.dumps(question, separators=(",", ":")).encode())
+    payload = f"{packed(package)}.{_pack(asked)}"
     start = ("sh", "-c", START, "hostout", LOADER)
     if len(payload) + len(LOADER) + len(START) > LONGEST_COMMAND:
         return Program((*start, "", str(len(payload))), later=payload.encode())
@@ -108,20 +101,33 @@ def program(package: Path, question: Mapping[str, Json], *, through_sudo: bool =
     return Program((*start, payload, "0"))
 
 
-def _payload(archive: bytes, question: bytes) -> str:
-    # not compressed in the zip but as one: smaller to send and quicker to import
-    asked = base64.b64encode(question)
-    return base64.b64encode(zlib.compress(len(archive).to_bytes(4, "big") + archive + asked, 9)).decode()
+def pack_meanwhile(package: Path) -> None:
+    """Begins to do what ``program`` will need, for somebody who has to wait for a host anyway."""
+    threading.Thread(target=packed, args=(package,), daemon=True, name="hostout-packing").start()
 
 
-def zipped(package: Path) -> bytes:
-    """A zip of the package's Python files but those for ``later``, the same bytes for the same files."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(_entry("__main__.py"), MAIN)
-        for name, content in _files(package):
-            archive.writestr(_entry(f"{INSIDE}/{name}"), bare(content))
-    return buffer.getvalue()
+def packed(package: Path) -> str:
+    """The agent without a question; made once, whoever asks."""
+    with _PACKING:
+        return _packed(package)
+
+
+_PACKING = threading.Lock()
+
+
+@cache
+def _packed(package: Path) -> str:
+    return _pack(carrying(package).encode())
+
+
+def _pack(content: bytes) -> str:
+    return base64.b64encode(zlib.compress(content, 9)).decode()
+
+
+def carrying(package: Path) -> str:
+    """The program: a file of Python that has all of the package in it but what travels ``later``."""
+    sources = {name: bare(content) for name, content in _files(package)}
+    return f"{sources.pop(FIRST)}\nstart({INSIDE!r}, {sources!r})\n"
 
 
 def later(package: Path, action: str) -> dict[str, Json]:
@@ -144,13 +150,7 @@ def _blank(docstring: re.Match[str]) -> str:
 
 
 def _files(package: Path) -> Iterator[tuple[str, str]]:
-    left_out = {name for names in LATER.values() for name in names}
-    for path in sorted(package.rglob("*.py")):
-        if (name := path.relative_to(package).as_posix()) not in left_out:
-            yield name, path.read_text(encoding="utf-8")
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-    entry.external_attr = 0o644 << 16
-    return entry
+    left_out = {"__main__.py", *(name for names in LATER.values() for name in names)}
+    for path in sorted(package.glob("*.py")):
+        if path.name not in left_out:
+            yield path.name, path.read_text(encoding="utf-8")
