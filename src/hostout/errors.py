@@ -50,7 +50,7 @@ class RemoteError(HostoutError):
     """Something failed on a host.
 
     ``command`` is the command line that failed, ``tail`` its last lines, ``log`` the path of the whole log
-    on the host; empty where there is none.
+    on the host; empty where there is none. ``strays`` is what a release may not leave behind unasked.
     """
 
     status = 1
@@ -63,11 +63,13 @@ class RemoteError(HostoutError):
         command: str = "",
         tail: Iterable[str] = (),
         log: str = "",
+        strays: Iterable[str] = (),
     ) -> None:
         super().__init__(message, host=host)
         self.command = command
         self.tail = tuple(tail)
         self.log = log
+        self.strays = tuple(strays)
 
 
 class NotReady(RemoteError):

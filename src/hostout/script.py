@@ -6,6 +6,7 @@ commands (``session``), the shape of lines (``output``).
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -40,6 +41,14 @@ def main(records: str | Path, argv: Sequence[str] | None = None) -> int:
 
 def _survive(printer: output.Printer, run: Callable[[], int]) -> int:
     """Every end that a run can have, as an exit status."""
+    try:
+        return _ended(printer, run)
+    finally:
+        # Python looks for garbage once more before it ends: a twentieth of a second for nothing
+        gc.freeze()
+
+
+def _ended(printer: output.Printer, run: Callable[[], int]) -> int:
     try:
         return run()
     except HostoutError as error:

@@ -533,8 +533,10 @@ def test_data_that_would_be_left_behind_is_named_before_anything_stops(
         path = ready.path / "current" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("data")
-    message = running.request("golive", plan(ready, TWO, "two", strays=[])).message
+    refused = running.request("golive", plan(ready, TWO, "two", strays=[]))
+    message = refused.message
     assert message == f"{said.format(ONE, ready.path)}, or go on with --yes"
+    assert refused.last["strays"] == sorted({name.replace("/a", "/") for name in names})
     assert story(ready) == []
     assert ready.state(TWO) == "built"
     agreed = [name.replace("/a", "/") for name in names]

@@ -201,9 +201,8 @@ def test_a_release_that_was_staged_only_keeps_its_name() -> None:
 
 def test_what_may_be_left_behind_and_how_many_are_kept_travel_with_the_switch() -> None:
     host = replace(HOST, keep_releases=3)
-    args = plan.golive("0001-a", host, plan.Hooks(), stopped=False, strays={"b", "a/"}).args
+    args = plan.golive("0001-a", host, plan.Hooks(), stopped=False, strays=("b", "a/")).args
     assert (args["strays"], args["keep"]) == (["a/", "b"], 3)
-    assert plan.golive("0001-a", host, plan.Hooks(), stopped=False, strays="any").args["strays"] == "any"
 
 
 def test_a_release_keeps_the_options_and_parts_that_made_it() -> None:

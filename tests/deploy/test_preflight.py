@@ -150,7 +150,7 @@ def test_data_may_be_left_behind_with_yes() -> None:
     asked, heard = consent(yes=True)
     asked.to_leave(STRAY)
     assert heard == [f"[h] {line}" for line in LINES]
-    assert asked.strays == "any"
+    assert asked.strays == ["media/", "upload.txt"]
 
 
 def test_whoever_agreed_to_leave_data_behind_is_asked_again_for_other_data_only() -> None:

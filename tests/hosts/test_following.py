@@ -212,3 +212,20 @@ def test_data_may_be_left_behind_by_whoever_says_so_on_a_terminal(site: Site) ->
         assert child.exitstatus == 0
     assert site.greeting in site.page("host1")
     assert (live / "upload.txt").exists()
+
+
+@pytest.mark.parametrize("part", ["host1", "host2"])
+def test_data_that_appears_while_it_is_built_is_not_left_behind_unasked(site: Site, part: str) -> None:
+    live = site.host.home / part / site.current(part)
+    site.greet()
+    site.fail_at("build", f"mkdir -p {live}/media && touch {live}/media/photo; exit 0")
+    said = site.project.fail(1, part, "deploy")
+    line = f"media/ is not in var or shared: it stays in release {live.name}"
+    assert "Running command 'postdeploy'" in said and line in said.partition("Running command 'postdeploy'")[2]
+    assert site.current(part) == f"releases/{live.name}" and site.page(part)
+    shutil.rmtree(live / "media")
+    said = site.project.succeed("--yes", "--force", part, "deploy")
+    assert line in said.partition("Running command 'postdeploy'")[2]
+    assert site.greeting in site.page(part)
+    assert (live / "media" / "photo").exists()
+    shutil.rmtree(live / "media")

@@ -44,6 +44,12 @@ def _command(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     return {"status": 0}
 
 
+def _layout(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The action ``layout``, and what is known from then on: with the lock in hand nobody else changes it."""
+    layout.layout(session, args)
+    return facts.facts(session)
+
+
 def _fetch(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     """The action ``fetch``, for which its modules travel with the request."""
     later.load(args.get("modules") or {})
@@ -59,7 +65,7 @@ def _nothing(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
 
 ACTIONS = {
     "facts": Action(facts.facts, locks=False, changes=False),
-    "layout": Action(layout.layout, locks=False),
+    "layout": Action(_layout, locks=False),
     "fetch": Action(_fetch),
     "receive": Action(store.receive),
     "environment": Action(environment.make),

@@ -36,7 +36,9 @@ def serve(session: Session) -> int:
 
 def _answer(session: Session, request: Request) -> None:
     action = ACTIONS.get(str(request.get("do")))
-    if action is None:
+    if request.get("after") and request["after"] == session.failed:
+        fail(session, request, Failed(f"{request.get('do')} was not begun: what it was to follow failed"))
+    elif action is None:
         _refuse(session, request)
     elif not (action.final or action.job):
         perform(session, request, action)

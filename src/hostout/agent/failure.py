@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ class Failed(Exception):
     """A request that cannot be done; becomes the event ``failed``.
 
     ``command`` is the command line that failed, ``tail`` its last lines, ``log`` the file with all of them, ``status``
-    its exit status.
+    its exit status. ``details`` are for the program on the other side, not for people.
     """
+
+    details: Mapping[str, Any] = {}
 
     def __init__(
         self, message: str, *, command: str = "", tail: Iterable[str] = (), log: str = "", status: int | None = None
@@ -41,6 +43,7 @@ class Failed(Exception):
             "tail": self.tail,
             "log": self.log,
             "status": self.status,
+            **self.details,
         }
 
     def but(self, message: str) -> Failed:

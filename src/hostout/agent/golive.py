@@ -131,10 +131,12 @@ def _check_strays(session: Session, live: Release | None, agreed: Any) -> None:
     listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     are, they, them = ("is", "it stays", "it") if len(names) == 1 else ("are", "they stay", "them")
     where = session.site.path / names[0].rstrip("/") if len(names) == 1 else session.site.path
-    raise Failed(
+    refusal = Failed(
         f"{listed} {are} not in var or shared: {they} in release {live.name}; "
         f"move {them} to {where} and name {them} in shared, or go on with --yes"
     )
+    refusal.details = {"strays": names}
+    raise refusal
 
 
 def _before(session: Session, new: Release, live: Release | None) -> Release | None:

@@ -45,8 +45,8 @@ def cache_folder(question: Mapping[str, Any], owner: Person | None) -> Path:
     return base if _holder(base) in (None, owner.uid) else base / owner.name
 
 
-def layout(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
-    """The action: makes what is missing, corrects what belongs to root and should not."""
+def layout(session: Session, args: Mapping[str, Any]) -> None:
+    """Make what is missing, correct what belongs to root and should not; from then on the lock is ours."""
     site = session.site
     found = _refuse_foreign(site)
     effective, buildout, agent = session.effective, session.buildout, people.agent()
@@ -68,7 +68,6 @@ def layout(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     adoption.adopt(session, args.get("commands"))
     if old:
         _warn_of_var(session)
-    return {}
 
 
 def share(session: Session, names: Iterable[str]) -> None:

@@ -67,6 +67,7 @@ def locked(session: Session, request: Request) -> bool:
 
 def fail(session: Session, request: Request, failed: Failed) -> None:
     """Tell the client."""
+    session.failed = request.get("id")
     session.wire.event(FAILED, id=request.get("id"), **failed.fields())
 
 

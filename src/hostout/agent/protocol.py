@@ -17,6 +17,9 @@ come any number of other events. After ``failed`` the agent drops what is left o
 request. ``{"do": "cancel"}`` while a build, a command or ``fetch`` runs ends that (with ``failed``); while the lock is
 waited for, that; while a build is followed, the build.
 
+With ``"after": id`` a request may be sent before that one (no ``build``, ``golive`` or ``rollback``) is answered: where
+that one fails, so does this.
+
 Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout", "retry", "interval", "text"}``)::
 
     facts        {}                             -> {"facts": {...}}: asked again
@@ -28,7 +31,7 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
     recorded     {}                             -> {"live": name|null, "record": {}, "files": {name of a .cfg: text}}
     clean        {"keep": good releases}        -> {"releases": [name], "kept": [{"name", "why"}], "eggs": [name],
                  "downloads": [name], "environments": [key], "bytes", "cache": why it was left as it is|null}
-    layout       {"commands": {"pre", "stop", "start", "post"} (optional)}
+    layout       {"commands": {"pre", "stop", "start", "post"} (optional)} -> {"facts": as of then}
                  path, releases, var, .hostout and the cache, with owners and modes; a buildout of somebody else's in
                  path becomes release 0, stopped and started by these commands
     fetch        {"files": [{"sha256", "size" (0: unknown), "name", "project"}], "seconds": for all of them,
@@ -61,6 +64,7 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
                   "compile": "background"|"before-switch"|"no"}
                                                 -> {"name", "state": "live"|"good", "before": name|null,
                                                     "switch_seconds": from the lock to the rename, commands aside}
+                 where others would be left behind: ``failed`` with these as ``strays``, nothing has begun
                  ``pre`` and ``stop`` also where ``stopped``: recorded, to stop and start this release later
     rollback     {"to": null|name|number|id|"-n", "force": bool (also a bad one), and of golive's "pre", "stop",
                   "start", "post", "post_failure", "health", "health_check"}       -> as golive

@@ -27,6 +27,7 @@ class Session:
     was taken, with what somebody who died left.
     ``sharing``: the cache is kept from being cleaned. ``guardian`` starts again what was stopped, ``job`` is the
     process of one that runs; ``log`` also gets what is said here. ``dry``: nothing is removed, only looked at.
+    ``failed`` is the last request that did, but for those that run in a process of their own.
     """
 
     question: Mapping[str, Any]
@@ -40,6 +41,7 @@ class Session:
     job: int | None = None
     log: Path | None = None
     dry: bool = False
+    failed: Any = None
 
     @property
     def effective(self) -> Person:

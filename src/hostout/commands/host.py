@@ -91,6 +91,10 @@ class HostoutHost:
 
     superfun = staticmethod(chain.superfun)
 
+    def has_one_function(self, *names: str) -> bool:
+        """Whether nobody has joined or replaced these commands, or one of them."""
+        return all(len(self._commands.chain(name)) == 1 for name in names)
+
     def previews(self, command: Command, name: str) -> bool:
         """Whether a function runs at all: with ``--dry-run`` only what can be previewed does."""
         if not self._services.options.dry_run or command.marks.deploys or command.marks.looks:

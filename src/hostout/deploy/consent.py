@@ -11,7 +11,7 @@ from hostout.deploy import preflight
 from hostout.deploy.plan import live_name
 from hostout.deploy.surroundings import Surroundings
 from hostout.errors import Aborted, NotReady, RemoteError
-from hostout.model import Facts, Host, Json
+from hostout.model import Facts, Host
 
 
 @dataclass
@@ -41,9 +41,9 @@ class Consent:
         self._left.update(names)
 
     @property
-    def strays(self) -> Json:
-        """What may be left behind, as ``golive`` has it."""
-        return "any" if self.around.options.yes else sorted(self._left)
+    def strays(self) -> list[str]:
+        """What may be left behind."""
+        return sorted(self._left)
 
     def _ask(self, what: str, question: str, refusal: RemoteError) -> None:
         if self.around.options.yes:

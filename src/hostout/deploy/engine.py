@@ -30,7 +30,8 @@ class Deployment:
     Each public method is a phase; it does what the phases before it have not done yet. All raise
     ``RemoteError`` when something fails on the host and ``ConnectionFailed`` when the host is lost. With
     ``--dry-run`` they ask, and say what they would do. ``whole``: all phases follow each other, nobody has to be
-    told what is still to do.
+    told what is still to do. ``stages_when_it_builds``: nobody wants to see a release between these two, which saves
+    a round trip.
     """
 
     def __init__(self, host: Host, around: Surroundings) -> None:
@@ -40,12 +41,14 @@ class Deployment:
         self._contents: plan.Contents | None = None
         self._done: set[str] = set()
         self.whole = False
+        self.stages_when_it_builds = False
         self.visit = Visit(host, around, lambda: self._release)
         self._consent = Consent(host, around)
         self._readiness = Readiness(host, around, self.visit, self._consent)
         self._cold = False
         self._stopped = False
         self._staged = ""
+        self._stages: Step | None = None
         self._built = ""
         self._overtaken = ""
         self._looked = False
@@ -136,7 +139,10 @@ class Deployment:
         self._bring_distributions()
 
     def uploadbuildout(self) -> str:
-        """The configuration; returns the name of the new release, which is ``staging`` (empty: none is needed)."""
+        """The configuration; returns the name of the new release, which is ``staging`` (empty: none is needed).
+
+        Where it ``stages_when_it_builds`` it is when the build begins.
+        """
         if self._spared:
             return ""
         self._bring_distributions()
@@ -144,7 +150,11 @@ class Deployment:
         # whoever had the lock before us may have taken that number
         facts = self.facts if self._looked else self.visit.facts_now()
         name = plan.next_name(self.release, facts, anew=self.around.options.force)
-        self._do(plan.stage(name, self.host, self.release, self.contents, self.facts, self.around.client))
+        step = plan.stage(name, self.host, self.release, self.contents, self.facts, self.around.client)
+        if self.stages_when_it_builds and not self.around.options.dry_run:
+            self._stages = step
+        else:
+            self._do(step)
         self._staged = name
         return name
 
@@ -165,11 +175,7 @@ class Deployment:
         """The newest built release goes live, or the one before is live again; returns its name."""
         if self._cold or self._overtaken:
             return self._overtaken
-        facts = self.visit.facts_now()
-        name = self._built or plan.newest(facts, "built")
-        if not name:
-            raise self._failure("no release is built; the command buildout builds one")
-        self._consent.to_leave(facts)
+        name = self._built or self._newest_built()
         self._built = ""
         self._judge(self._switch(name))
         return name
@@ -222,7 +228,11 @@ class Deployment:
     # how a phase is done
 
     def _layout(self) -> None:
-        self._once(plan.layout(plan.takes_over(self.host, self.around.hooks(), self.facts)))
+        if "layout" not in self._done:
+            self._done.add("layout")
+            result = self._do(plan.layout(plan.takes_over(self.host, self.around.hooks(), self.facts)))
+            if "facts" in result:
+                self.visit.learn(Facts(result["facts"]))
 
     def _bring_distributions(self) -> None:
         self._layout()
@@ -267,7 +277,7 @@ class Deployment:
         if not self.whole or self.around.options.dry_run:
             return
         self._looked = True
-        if self._readiness.nothing_to_do(self.release, self.visit.look_again()):
+        if self._readiness.nothing_to_do(self.release, self.facts):
             self._give_way()
 
     def _give_way(self) -> None:
@@ -307,13 +317,30 @@ class Deployment:
             raise self._failure(f"release {name} is {state or 'gone'} meanwhile: somebody else went on with it")
 
     def _build(self, step: Step, name: str) -> None:
+        before, self._stages = self._stages, None
         try:
-            self._do(step)
+            self._do(step, after=before)
         except RemoteError as error:
             raise self._explained(error, name) from error
 
+    def _newest_built(self) -> str:
+        name = self._newest("built")
+        if not name:
+            raise self._failure("no release is built; the command buildout builds one")
+        return name
+
     def _switch(self, name: str) -> Json:
-        """The host goes live by itself. What it leaves stopped where that fails is for ``recover``."""
+        """The host goes live, also without what it found in the release before when somebody agrees to that."""
+        try:
+            return self._golive(name)
+        except RemoteError as error:
+            if not error.strays:
+                raise
+            self._consent.to_leave(self.visit.facts_now())
+            return self._golive(name)
+
+    def _golive(self, name: str) -> Json:
+        """The host does it by itself. What it leaves stopped where that fails is for ``recover``."""
         step = plan.golive(
             name, self.host, self.around.hooks(), stopped=self._stopped, strays=self._consent.strays
         )
@@ -375,14 +402,14 @@ class Deployment:
             self._do(step)
             self._done.add(step.do)
 
-    def _do(self, step: Step, sent: Sequence[plan.Upload] = ()) -> Json:
+    def _do(self, step: Step, sent: Sequence[plan.Upload] = (), *, after: Step | None = None) -> Json:
         if self.around.options.dry_run:
             for line in self._preview.lines(step):
                 self.around.say(line)
             return {}
         if sent or step.do == "fetch":
             self.around.say(step.text)
-        return self.visit.ask(step, sent)
+        return self.visit.ask(step, sent, after=after)
 
     @property
     def _preview(self) -> Preview:

@@ -389,16 +389,16 @@ def recover() -> Step:
     return Step("recover", "bring to its end what somebody who died began")
 
 
-def golive(name: str, host: Host, hooks: Hooks, *, stopped: bool, strays: Json = ()) -> Step:
+def golive(name: str, host: Host, hooks: Hooks, *, stopped: bool, strays: Sequence[str] = ()) -> Step:
     """Switch, or back: the host brings this to its end by itself.
 
     What is ``stopped`` is not stopped again; the lines travel all the same, because a bad release is stopped by them.
-    ``strays`` are the names that may be left in the release before, or ``"any"``.
+    ``strays`` are the names that may be left in the release before.
     """
     args = {
         "name": name,
         "stopped": stopped,
-        "strays": strays if isinstance(strays, str) else sorted(strays),
+        "strays": sorted(strays),
         "keep": host.keep_releases,
         "pre": list(host.pre_commands),
         "stop": _args(hooks.stop),

@@ -37,9 +37,9 @@ class Visit:
         """What the host said when it was asked, until ``look_again``."""
         return self.agent.facts
 
-    def ask(self, step: Step, sent: Sequence[plan.Upload] = ()) -> Json:
-        """Has a Step done; returns its result."""
-        return self.agent.request(step, sent)
+    def ask(self, step: Step, sent: Sequence[plan.Upload] = (), *, after: Step | None = None) -> Json:
+        """Has a Step done, and ``after`` another that goes with it; returns its result."""
+        return self.agent.request(step, sent, after=after)
 
     def facts_now(self) -> Facts:
         """The answer as of now."""

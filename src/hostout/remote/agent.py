@@ -49,6 +49,9 @@ KINDS = {
 QUESTIONS = frozenset({"facts", "follow", "log", "releases", "status", "recorded", "would_clean", "health"})
 """Actions that leave an agent nothing to end."""
 
+LAST = frozenset({"golive", "rollback", "restart"})
+"""Actions after which nothing is stopped any more: an agent that has done one has nothing left to do."""
+
 
 class Unfit(RemoteError):
     """The agent cannot run there: ``reason`` is ``no-python``, or ``old-python`` of version ``found``."""
@@ -122,15 +125,20 @@ class Agent:
             raise
         return agent
 
-    def request(self, step: Step, blobs: Sequence[Blob] = ()) -> Json:
+    def request(self, step: Step, blobs: Sequence[Blob] = (), *, after: Step | None = None) -> Json:
         """Has a Step done; sends the announced bytes of ``blobs`` behind it. Returns its result.
 
-        Events are emitted as they come. Raises RemoteError when the Step fails, ConnectionFailed when the host is lost.
+        ``after``: what is done right before it, in the same round trip; where that fails, the Step is not begun. Events
+        are emitted as they come. Raises RemoteError when a Step fails, ConnectionFailed when the host is lost.
         """
-        self._begun = self._begun or step.do not in QUESTIONS
-        sender = self._send(step, blobs)
+        if after is not None:
+            self._send(after)
+        before = self._number if after is not None else 0
+        sender = self._send(step, blobs, after=before)
         try:
-            return self._answer()
+            if before:
+                self._answer(to=before)
+            return self._finish(step)
         except KeyboardInterrupt:
             self._cancel(sender)
             raise
@@ -138,6 +146,11 @@ class Agent:
             if sender.failure is None:
                 raise
             raise sender.failure from error
+
+    def _finish(self, step: Step) -> Json:
+        result = self._answer()
+        self._begun = self._begun and step.do not in LAST
+        return result
 
     @property
     def gone(self) -> bool:
@@ -244,26 +257,30 @@ class Agent:
             command=str(message.get("command") or ""),
             tail=[str(line) for line in message.get("tail") or ()],
             log=str(message.get("log") or ""),
+            strays=[str(name) for name in message.get("strays") or ()],
         )
 
     # -- sending
 
-    def _send(self, step: Step, blobs: Sequence[Blob]) -> _Sender:
+    def _send(self, step: Step, blobs: Sequence[Blob] = (), *, after: int = 0) -> _Sender:
         """Begins to send beside the reading, so that neither side waits for the other."""
+        self._begun = self._begun or step.do not in QUESTIONS
         if self._sender is not None:
             # the agent passes over what a failed request still had to send, but has to get it
             self._sender.join()
         self._number += 1
         args = {**step.args, **shipping.later(PACKAGE, step.do)}
-        request = protocol.encode({"id": self._number, "do": step.do, "args": args})
+        follows = {"after": after} if after else {}
+        request = protocol.encode({"id": self._number, "do": step.do, "args": args, **follows})
         self._sender = _Sender(self.channel, request, blobs, step.args.get("blobs", ()), self._speaking)
         self._sender.start()
         return self._sender
 
-    def _answer(self, limit: float | None = None) -> Json:
+    def _answer(self, limit: float | None = None, to: int = 0) -> Json:
+        """The answer to the request of that number, else to the last one."""
         for message in self._messages(limit):
             if message["event"] in (protocol.DONE, protocol.FAILED):
-                if message.get("id") in (self._number, None):
+                if message.get("id") in (to or self._number, None):
                     return self._result(message)
             else:
                 self._emit(message)

@@ -1,0 +1,1 @@
+A deployment waits for the host two or three times less, and the script ends at once after its last line.
