@@ -16,9 +16,10 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from packaging.tags import sys_tags
+from packaging.tags import Tag, sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
@@ -101,7 +102,12 @@ def _is_of(path: Path, name: str) -> bool:
         found, _, _, tags = parse_wheel_filename(path.name)
     except InvalidWheelFilename:
         return False
-    return found == canonicalize_name(name) and not tags.isdisjoint(sys_tags())
+    return found == canonicalize_name(name) and not tags.isdisjoint(_own_tags())
+
+
+@cache
+def _own_tags() -> frozenset[Tag]:
+    return frozenset(sys_tags())
 
 
 def _distribution(wheel: Path) -> Distribution:
