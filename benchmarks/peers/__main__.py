@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hosts import run
-from measure import SECONDS, Case, Measured, Report, Taken, arguments, program, side_by_side
+from measure import SECONDS, Case, Figures, Measured, Report, Taken, arguments, program, side_by_side
 from peers import tools
 from peers.ground import ground
 from peers.tools import COMMANDS, HOSTOUT, PEERS, Tool
@@ -28,8 +28,17 @@ CHANGES: Mapping[str, Callable[[Tool], None] | None] = {
     LINE: Tool.change_line,
     DEPENDENCY: Tool.update_dependency,
 }
-FLOORS = {NOTHING: ("ssh host true", Tool.log_in), LINE: ("buildout -N there", Tool.only_buildout)}
-"""What a deployment of hostout is made of in any case: the login, buildout's own work."""
+LOGIN = ("ssh host true", Tool.log_in)
+BUILDOUT = ("buildout -N there", Tool.only_buildout)
+EMPTY = ("Fabric: run true", partial(Tool.least, task="nothing"))
+BESIDE = ("Fabric: buildout -N beside, restart", partial(Tool.least, task="beside"))
+FLOORS: Mapping[str, Sequence[tuple[str, Callable[[Tool], Figures | None]]]] = {
+    NOTHING: (LOGIN, EMPTY),
+    LINE: (BUILDOUT, BESIDE),
+    DEPENDENCY: (BESIDE,),
+}
+"""What a deployment of hostout is made of in any case: the login, buildout's own work; and the least that a script of
+Python's takes that deploys with a release of its own and does nothing else."""
 
 NAMED = ("ansible-core", "pyinfra", "fabric")
 FIGURES = (SECONDS, "bytes", "turns")
@@ -96,10 +105,8 @@ def case(tool: Tool, change: Callable[[Tool], None] | None) -> Case:
 
 def floors(kind: str, there: Sequence[Tool]) -> list[Case]:
     """On the host of hostout."""
-    if kind not in FLOORS:
-        return []
-    name, floor = FLOORS[kind]
-    return [Case(name, partial(floor, tool), HOSTOUT) for tool in there if tool.name == HOSTOUT]
+    ours = [tool for tool in there if tool.name == HOSTOUT]
+    return [Case(name, partial(floor, tool), HOSTOUT) for name, floor in FLOORS[kind] for tool in ours]
 
 
 def titled(kind: str, far: float) -> str:
@@ -117,6 +124,8 @@ def goals(report: Report, far: float, kinds: Mapping[str, Taken]) -> None:
             fastest = min(peers, key=Measured.median)
             what = f"{titled(kind, far)}: against {fastest.name}"
             report.goal(what, taken[HOSTOUT].ratio(fastest), AGAINST_FASTEST)
+            least, floor = FLOORS[kind][-1][0], taken[FLOORS[kind][-1][0]]
+            report.fact(f"{titled(kind, far)}: '{least}' against {fastest.name}", f"{floor.ratio(fastest):.2f}")
     if HOSTOUT in kinds[NOTHING]:
         own_goals(report, far, kinds)
 
@@ -124,9 +133,9 @@ def goals(report: Report, far: float, kinds: Mapping[str, Taken]) -> None:
 def own_goals(report: Report, far: float, kinds: Mapping[str, Taken]) -> None:
     """What hostout may take besides the login and buildout's own work."""
     nothing, line = kinds[NOTHING], kinds[LINE]
-    least = nothing[FLOORS[NOTHING][0]].median() + TRIPS * far + BESIDES_LOGIN
+    least = nothing[LOGIN[0]].median() + TRIPS * far + BESIDES_LOGIN
     report.goal(f"{titled(NOTHING, far)}: seconds", nothing[HOSTOUT].median(), least, "s")
-    most = 1.2 * line[FLOORS[LINE][0]].median() + least
+    most = 1.2 * line[BUILDOUT[0]].median() + least
     report.goal(f"{titled(LINE, far)}: seconds", line[HOSTOUT].median(), most, "s")
     sizes = line[HOSTOUT].median("agent") + line[HOSTOUT].median("wheel") + BESIDES_WHEEL
     report.goal(f"{titled(LINE, far)}: bytes", line[HOSTOUT].median("bytes"), sizes, "B")

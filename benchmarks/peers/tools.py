@@ -105,6 +105,15 @@ class Tool:
         script = ONLY_BUILDOUT.format(config="hostout-host1.cfg")
         self.machine.run(["sh", "-c", f"cd {PATH}\n{script}"], timeout=120)
 
+    def least(self, task: str) -> dict[str, float]:
+        """A task of ``fabric/least.py`` on this host over the line."""
+        environment = {**self.environment, **variables(peer_environment(), self.copy.folder.parent / "least")}
+        shutil.copy(HERE / "fabric" / "least.py", self.copy.folder.parent)
+        count = self.line.counted_anew()
+        config = self.copy.folder / "ssh_config"
+        argv: list[str | Path] = ["fab", "-c", "least", "--ssh-config", config, "-H", "site", task]
+        return {**program(argv, self.copy.folder.parent, environment, limit=120).figures(), **count.figures()}
+
     def _sizes(self) -> dict[str, float]:
         """Of what hostout has to send for a changed line: its agent, the wheel."""
         if self.project is None:
@@ -148,7 +157,7 @@ def scripts(name: str, copy: Copy, config: Path, control: Path) -> None:
 
 def variables(environment: Path, home: Path) -> dict[str, str]:
     """What a peer is called with: an empty home, its own environment first."""
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     return {"HOME": str(home), "PATH": f"{environment / 'bin'}:{os.environ['PATH']}"}
 
 

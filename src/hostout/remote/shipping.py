@@ -38,7 +38,7 @@ SEND = "hostout: send"
 """What the loader says when it wants the program by standard input."""
 
 LOADER = (
-    "import base64,os,sys,zlib\n"
+    "import binascii,os,sys,zlib\n"
     "d,n=sys.argv[1],int(sys.argv[2])\n"
     "if len(d)<n and len(sys.argv)>3:\n"
     " try:\n"
@@ -50,7 +50,7 @@ LOADER = (
     " d=sys.stdin.read(n)\n"
     "z,q=os.memfd_create('hostout',0),os.memfd_create('question',0)\n"
     "for f,t in zip((z,q),d.split('.')):\n"
-    " os.write(f,zlib.decompress(base64.b64decode(t)))\n"
+    " os.write(f,zlib.decompress(binascii.a2b_base64(t)))\n"
     "p='/proc/self/fd/%d'\n"
     "os.execv(sys.executable,[sys.executable,'-I','-S','-B',p%z,p%q])"
 )
