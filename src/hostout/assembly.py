@@ -1,6 +1,6 @@
 """Puts a Deployment together: the rooms that it needs, handed to it.
 
-What does not belong here: anything that a deployment does.
+Packaging comes first, and loads no Fabric. What does not belong here: anything that a deployment does.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hostout import packaging
 from hostout.commands.host import HostoutHost
-from hostout.deploy.engine import Deployment
 from hostout.deploy.plan import Client, Contents, Hooks
 from hostout.deploy.surroundings import Surroundings
 from hostout.model import Emit, Facts, Host, Indexes, LocalBuildout, Release, RunOptions
 from hostout.packaging import indexes, unmet, wheels
+
+if TYPE_CHECKING:
+    from hostout.deploy.engine import Deployment
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,14 @@ class Packaging:
     host: Host
     local: LocalBuildout
     emit: Emit
+    _released: list[Release] = field(default_factory=list)
     _chosen: dict[str, Contents] = field(default_factory=dict)
 
     def prepare(self) -> Release:
-        """The release, its develop packages built."""
-        return packaging.prepare(self.host, self.local, self.emit)
+        """The release, its develop packages built; made once."""
+        if not self._released:
+            self._released.append(packaging.prepare(self.host, self.local, self.emit))
+        return self._released[0]
 
     def contents(self, release: Release, facts: Facts) -> Contents:
         """The files that serve the release on a host with these facts; the same question is answered once."""
@@ -60,15 +66,16 @@ class Packaging:
 def deployment(
     host: HostoutHost,
     label: str,
-    local: LocalBuildout,
-    options: RunOptions,
+    packed: Packaging,
     emit: Emit,
+    options: RunOptions,
     confirm: Callable[[str], bool | None],
 ) -> Deployment:
     """The deployment of a host, in which nothing has happened yet."""
-    part = host.host_part
+    from hostout.deploy.engine import Deployment  # noqa: PLC0415 - loads Fabric
+
     surroundings = Surroundings(
-        packaging=Packaging(part, local, emit),
+        packaging=packed,
         connection=lambda: host.connection,
         hooks=lambda: Hooks(host.steps("stop"), host.steps("start"), host.steps("health")),
         confirm=confirm,
@@ -77,4 +84,4 @@ def deployment(
         options=options,
         label=label,
     )
-    return Deployment(part, surroundings)
+    return Deployment(host.host_part, surroundings)

@@ -1,20 +1,26 @@
 """How the hosts of a session are reached: over SSH, with one person to ask and passwords asked for once.
 
-Loads Fabric, so it is imported when the first command needs a host. What does not belong here: which hosts, and in
-which order (``session``).
+Fabric is loaded when the first command needs a host; in a deployment beside the packaging, which waits for build
+backends. What does not belong here: which hosts, and in which order (``session``).
 """
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from hostout.commands.host import HostoutHost
 from hostout.errors import HostoutError
 from hostout.model import Emit, Extent, Host, LocalBuildout, RunOptions, Secret
-from hostout.remote.connection import Connection, connect, target_of
 from hostout.remote.credentials import PasswordCache
 from hostout.terminal import Terminal
+
+if TYPE_CHECKING:
+    from hostout.assembly import Packaging
+    from hostout.remote.connection import Connection
 
 
 class OverSsh:
@@ -26,14 +32,19 @@ class OverSsh:
         self.emit = emit
         self.terminal = Terminal()
         self.passwords = PasswordCache(hide)
+        self._packagings: dict[str, Packaging] = {}
 
     def login(self, host: Host) -> tuple[str, int]:
         """User and port, from the options and the ssh configuration. Connects to nothing."""
+        from hostout.remote.connection import target_of  # noqa: PLC0415 - loads Fabric
+
         target = target_of(host)
         return target.user, target.port
 
     def connect(self, host: Host, label: str) -> Connection:
         """An open connection. Raises ``ConnectionFailed``."""
+        from hostout.remote.connection import connect  # noqa: PLC0415 - loads Fabric
+
         return connect(host, self.terminal, self.emit, self.passwords, label)
 
     def ask(self, question: str) -> str:
@@ -47,11 +58,31 @@ class OverSsh:
         """The deployment of a host, in which nothing has happened yet."""
         from hostout.assembly import deployment  # noqa: PLC0415 - only deployments pay for what it loads
 
-        return deployment(host, label, self.local, self.options, self.emit, self.terminal.confirm)
+        return deployment(host, label, self._packaging(host.host_part), self.emit, self.options, self.terminal.confirm)
 
     def prepare(self, hosts: Sequence[HostoutHost], extent: Extent, keep_going: bool) -> Mapping[str, HostoutError]:
         """Checks, packages and questions all hosts, before anything is changed on one; what went wrong by host."""
         from hostout.deploy.fleet import Candidate, prepare  # noqa: PLC0415 - as above
 
-        candidates = [Candidate(host.deployment, host.run_checks) for host in hosts]
+        load_meanwhile()
+        candidates = [Candidate(host, self._packaging(host.host_part).prepare) for host in hosts]
         return prepare(candidates, extent, keep_going=keep_going)
+
+    def _packaging(self, host: Host) -> Packaging:
+        from hostout.assembly import Packaging  # noqa: PLC0415 - as above
+
+        if host.name not in self._packagings:
+            self._packagings[host.name] = Packaging(host, self.local, self.emit)
+        return self._packagings[host.name]
+
+
+def load_meanwhile() -> None:
+    """Begins to load Fabric and what needs it; whoever imports it next waits for that."""
+    threading.Thread(target=_load, name="hostout-loading").start()
+
+
+def _load() -> None:
+    # an error is met again, and reported, by who imports it next
+    with contextlib.suppress(Exception):
+        import_module("hostout.deploy.engine")
+        import_module("hostout.remote.agent").pack_meanwhile()

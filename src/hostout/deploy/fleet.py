@@ -7,18 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from hostout.deploy.engine import Deployment
 from hostout.errors import HostoutError
 from hostout.model import Extent
+
+if TYPE_CHECKING:
+    from hostout.deploy.engine import Deployment
+
+
+class Selected(Protocol):
+    """A host of this call: ``run_checks`` calls the ``check`` hooks of its plugins."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def deployment(self) -> Deployment: ...
+
+    def run_checks(self) -> None: ...
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A selected host: its deployment, and the ``check`` hooks of its plugins."""
+    """A selected host, and what makes its release; its deployment is not made before there is one."""
 
-    deployment: Deployment
-    checks: Callable[[], None]
+    host: Selected
+    package: Callable[[], object]
 
 
 def prepare(candidates: Sequence[Candidate], extent: Extent, *, keep_going: bool) -> dict[str, HostoutError]:
@@ -29,7 +44,7 @@ def prepare(candidates: Sequence[Candidate], extent: Extent, *, keep_going: bool
     failed: dict[str, HostoutError] = {}
     for phase in (_checks, _package if extent.packages else _nothing, _ask(extent)):
         for candidate in candidates:
-            name = candidate.deployment.host.name
+            name = candidate.host.name
             if name in failed:
                 continue
             try:
@@ -42,11 +57,11 @@ def prepare(candidates: Sequence[Candidate], extent: Extent, *, keep_going: bool
 
 
 def _checks(candidate: Candidate) -> None:
-    candidate.checks()
+    candidate.host.run_checks()
 
 
 def _package(candidate: Candidate) -> None:
-    _ = candidate.deployment.release
+    candidate.package()
 
 
 def _nothing(candidate: Candidate) -> None:
@@ -54,4 +69,4 @@ def _nothing(candidate: Candidate) -> None:
 
 
 def _ask(extent: Extent) -> Callable[[Candidate], None]:
-    return lambda candidate: candidate.deployment.prepare(extent)
+    return lambda candidate: candidate.host.deployment.prepare(extent)

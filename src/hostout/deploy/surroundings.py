@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hostout.deploy.plan import Client, Contents, Hooks
 from hostout.model import Emit, Event, Facts, Indexes, Release, RunOptions
-from hostout.remote.connection import Connection
+
+if TYPE_CHECKING:
+    from hostout.remote.connection import Connection
 
 
 class Packaging(Protocol):

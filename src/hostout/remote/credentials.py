@@ -9,12 +9,13 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from typing import Protocol
-
-import paramiko
+from typing import TYPE_CHECKING, Protocol
 
 from hostout.errors import ConfigurationError
 from hostout.model import Host, Secret
+
+if TYPE_CHECKING:
+    import paramiko
 
 TRIES = 3
 VARIABLE = "HOSTOUT_PASSWORD"
