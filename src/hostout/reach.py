@@ -16,6 +16,7 @@ from hostout.commands.host import HostoutHost
 from hostout.errors import HostoutError
 from hostout.model import Emit, Extent, Host, LocalBuildout, RunOptions, Secret
 from hostout.remote.credentials import PasswordCache
+from hostout.remote.early import Early, InTurn
 from hostout.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class OverSsh:
         self.emit = emit
         self.terminal = Terminal()
         self.passwords = PasswordCache(hide)
+        self._early: Early[Connection] = Early()
         self._packagings: dict[str, Packaging] = {}
 
     def login(self, host: Host) -> tuple[str, int]:
@@ -43,9 +45,20 @@ class OverSsh:
 
     def connect(self, host: Host, label: str) -> Connection:
         """An open connection. Raises ``ConnectionFailed``."""
+        return self._early.take(host.name) or self._connect(host, label)
+
+    def connect_early(self, host: Host, label: str) -> None:
+        """Begins to open the connection that ``connect`` gives later, beside what else is done."""
+        self._early.begin(host.name, lambda: self._connect(host, label))
+
+    def close(self) -> None:
+        """Ends the connections that nobody has asked for in the end."""
+        self._early.close()
+
+    def _connect(self, host: Host, label: str) -> Connection:
         from hostout.remote.connection import connect  # noqa: PLC0415 - loads Fabric
 
-        return connect(host, self.terminal, self.emit, self.passwords, label)
+        return connect(host, InTurn(self.terminal), self.emit, self.passwords, label)
 
     def ask(self, question: str) -> str:
         """A line that somebody types. Raises ``HostoutError`` where nobody is there to ask."""

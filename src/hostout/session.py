@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
         def connect(self, host: Host, label: str) -> Any: ...
 
+        def connect_early(self, host: Host, label: str) -> None: ...
+
+        def close(self) -> None: ...
+
         def deployment(self, host: HostoutHost, label: str) -> Any: ...
 
         def prepare(
@@ -254,7 +258,16 @@ class Session:
 
     def _connect(self, host: HostoutHost) -> Any:
         self._announce_logins(host)
-        return self.reach.connect(host.host_part, self.label(host))
+        connection = self.reach.connect(host.host_part, self.label(host))
+        for other in self._later_than(host):
+            self.reach.connect_early(other.host_part, self.label(other))
+        return connection
+
+    def _later_than(self, host: HostoutHost) -> Iterator[HostoutHost]:
+        """Selected hosts whose turn comes: what the first one asks a person for may serve them too."""
+        if host.name in self._selected:
+            later = self._selected[self._selected.index(host.name) + 1 :]
+            yield from (other for other in map(self.host, later) if not other.has_connection)
 
     def _announce_logins(self, host: HostoutHost) -> None:
         """One heading a user, for all hosts of this call, before the first of them is connected to."""
@@ -276,6 +289,9 @@ class Session:
                     host.deployment.close()
                 if host.has_connection:
                     host.connection.close()
+        if "reach" in self.__dict__:
+            with contextlib.suppress(OSError, EOFError):
+                self.reach.close()
 
 
 class Others(Mapping[str, HostoutHost]):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -28,6 +29,7 @@ BUILT_IN_COMMANDS = (
 )  # fmt: skip
 
 Start = Callable[..., EmbeddedHost]
+WAIT = 30
 
 
 @pytest.fixture
@@ -314,6 +316,36 @@ def test_a_failure_ends_the_run_and_says_where_it_did_not_get_to(records: Record
     assert "status 7" in done.stderr.splitlines()[0]
     assert done.stderr.splitlines()[-1] == "Hostout: not run on: host2 host3"
     assert done.returncode == 1
+
+
+def test_the_next_host_is_logged_into_while_a_command_runs_on_the_one_before(
+    records: Records, start: Start, tmp_path: Path
+) -> None:
+    first, second, third = (start(name) for name in ("host1", "host2", "host3"))
+    go_on = tmp_path / "go-on"
+    with ThreadPoolExecutor() as pool:
+        run = pool.submit(records.call, "all", "run", f"while ! test -e {go_on}; do sleep 0.1; done; echo on")
+        end = time.monotonic() + WAIT
+        while not (second.logins and third.logins):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert (len(first.commands), second.commands, third.commands) == (1, [], [])
+        go_on.touch()
+        done = run.result(WAIT)
+    assert done.returncode == 0
+    assert [host.connections for host in (first, second, third)] == [1, 1, 1]
+    assert done.stdout.count(" out: on\n") == 3
+
+
+def test_a_host_that_cannot_be_reached_is_said_when_its_turn_comes(records: Records, start: Start) -> None:
+    first = start("host1")
+    records.part("host2", host="127.0.0.1:1", path="/x")
+    third = start("host3")
+    done = records.call("all", "run", "echo it is me")
+    assert " out: it is me\n" in done.stdout
+    assert done.stderr.startswith("Hostout: [host2] ")
+    assert done.stderr.splitlines()[-1] == "Hostout: not run on: host3"
+    assert (done.returncode, len(first.commands), third.commands) == (3, 1, [])
 
 
 def test_keep_going_goes_on_with_the_other_hosts(records: Records, start: Start) -> None:

@@ -64,6 +64,7 @@ class Hosts:
 
     def __init__(self, refuse: Mapping[str, HostoutError]) -> None:
         self.log: list[str] = []
+        self.early: list[str] = []
         self.refuse = refuse
 
     def login(self, host: Host) -> tuple[str, int]:
@@ -72,6 +73,12 @@ class Hosts:
     def connect(self, host: Host, label: str) -> Any:
         self.log.append(f"connect {host.name}")
         return Stand(f"connection of {host.name}", self.log)
+
+    def connect_early(self, host: Host, label: str) -> None:
+        self.early.append(host.name)
+
+    def close(self) -> None:
+        self.early.append("closed")
 
     def deployment(self, host: HostoutHost, label: str) -> Any:
         return Stand(f"deployment of {host.name}", self.log)

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from hostout.errors import ConnectionFailed
-from hostout.remote.agent import Agent
+from hostout.remote import shipping
+from hostout.remote.agent import PACKAGE, Agent
 from hostout.remote.quoting import in_folder, sh
 from listening import Heard, LogIn
 
@@ -142,6 +143,7 @@ def test_a_large_program_for_the_agent_passes(
 ) -> None:
     package = tmp_path / "package"
     package.mkdir()
+    shutil.copy(PACKAGE / shipping.FIRST, package)
     (package / "__init__.py").write_text("")
     (package / "serve.py").write_text(
         "import base64, hashlib, json\n"

@@ -92,6 +92,12 @@ class Deployment:
         """The name of the release that was live when the host was asked."""
         return plan.live_name(self.facts)
 
+    def begin(self, extent: Extent) -> None:
+        """Begins to ask the host what ``prepare`` wants to know, beside others; no person is asked for anything."""
+        if extent.packages:
+            _ = self.release
+        self.visit.begin()
+
     def prepare(self, extent: Extent) -> None:
         """Everything that can be known before anything changes. Raises NotReady with all that is in the way."""
         self._readiness.check(self.release if extent.packages else None, extent)

@@ -5,7 +5,7 @@ What does not belong here: what happens on one host (``engine``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -42,7 +42,7 @@ def prepare(candidates: Sequence[Candidate], extent: Extent, *, keep_going: bool
     Returns the hosts that cannot take part by name, empty unless ``keep_going``; without it the first error is raised.
     """
     failed: dict[str, HostoutError] = {}
-    for phase in (_checks, _package if extent.packages else _nothing, _ask(extent)):
+    for phase in (_checks, _package if extent.packages else _nothing, _ask(extent, candidates, failed)):
         for candidate in candidates:
             name = candidate.host.name
             if name in failed:
@@ -68,5 +68,18 @@ def _nothing(candidate: Candidate) -> None:
     """Commands that upload nothing need no release."""
 
 
-def _ask(extent: Extent) -> Callable[[Candidate], None]:
-    return lambda candidate: candidate.host.deployment.prepare(extent)
+def _ask(
+    extent: Extent, candidates: Sequence[Candidate], failed: Mapping[str, HostoutError]
+) -> Callable[[Candidate], None]:
+    """What somebody has to be asked for is asked for the first host; then all others are asked at once."""
+    first: list[Candidate] = []
+
+    def ask(candidate: Candidate) -> None:
+        candidate.host.deployment.prepare(extent)
+        if not first:
+            first.append(candidate)
+            for other in candidates[candidates.index(candidate) + 1 :]:
+                if other.host.name not in failed:
+                    other.host.deployment.begin(extent)
+
+    return ask

@@ -12,6 +12,7 @@ from hostout.deploy import plan
 from hostout.deploy.surroundings import Surroundings
 from hostout.model import Facts, Host, Json, Release, Step
 from hostout.remote.agent import Agent, SudoUnavailable, pack_meanwhile
+from hostout.remote.early import Early
 
 
 class Visit:
@@ -25,11 +26,19 @@ class Visit:
         self._around = around
         self._release = release
         self._agent: Agent | None = None
+        self._early: Early[Agent] = Early()
+
+    def begin(self) -> None:
+        """Begins to start the agent, beside what else is done; who needs it waits for it then."""
+        if self._agent is None:
+            # plugins are not called in a thread
+            hooks = self._around.hooks()
+            self._early.begin(self._host.name, lambda: self._start(hooks))
 
     @property
     def agent(self) -> Agent:
         if self._agent is None:
-            self._agent = self._start()
+            self._agent = self._early.take(self._host.name) or self._start(self._around.hooks())
         return self._agent
 
     @property
@@ -61,15 +70,17 @@ class Visit:
 
     def leave(self) -> None:
         """Ends the agent; it starts again what it stopped. The connection stays open for other commands."""
+        self._early.close()
+        self._early = Early()
         if self._agent is not None:
             self._agent.close()
             self._agent = None
 
-    def _start(self) -> Agent:
+    def _start(self, hooks: plan.Hooks) -> Agent:
         pack_meanwhile()
         login = self._around.connection().user
         try:
-            return self._start_as(become=plan.wants_root(self._host, self._around.hooks(), login))
+            return self._start_as(become=plan.wants_root(self._host, hooks, login))
         except SudoUnavailable as error:
             if error.reason == "password" or not plan.may_do_without_root(self._host, login):
                 raise
