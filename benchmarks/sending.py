@@ -71,29 +71,34 @@ class Sender:
 
     there: Fleet
     file: Path
-    project: MadeUp
+    eggs: MadeUp
+    files: MadeUp
 
     @classmethod
     def of(cls, there: Fleet, size: int) -> Sender:
-        """With a project that has a distribution and an included file of that size."""
+        """With a project that has a distribution of that size, and one that has an included file."""
         content = os.urandom(size)
         file = there.folder / f"file{size}"
         file.write_bytes(content)
         machine = there.machines[0]
-        places = {"eggs": Place(machine, "/srv/eggs/app"), "files": Place(machine, "/srv/files/app", "large")}
-        project = made(there, f"project{size}", places, wheels=[large(content)], files={"large": content})
-        return cls(there, file, project)
+        places = {"eggs": Place(machine, "/srv/eggs/app")}, {"files": Place(machine, "/srv/files/app", "large")}
+        eggs = made(there, f"eggs{size}", places[0], wheels=[large(content)])
+        files = made(there, f"files{size}", places[1], files={"large": content})
+        return cls(there, file, eggs, files)
 
     def cases(self) -> list[Case]:
         """A case for each way."""
         script, size = Path(__file__).with_name("rawchannel.py"), self.file.stat().st_size
         machine = self.there.machines[0]
-        words = {WHEEL: ["eggs", "predeploy", "uploadeggs"], INCLUDED: ["files", "predeploy", "uploadbuildout"]}
-        words[PUT] = ["eggs", "put", str(self.file), "/srv/put"]
+        words = {
+            WHEEL: (self.eggs, ["eggs", "predeploy", "uploadeggs"]),
+            PUT: (self.eggs, ["eggs", "put", str(self.file), "/srv/put"]),
+            INCLUDED: (self.files, ["files", "predeploy", "uploadbuildout"]),
+        }
         channel = [sys.executable, str(script), machine.address, str(machine.key), str(self.file), "/srv/channel"]
         programs = {SCP: self.there.scp(0, self.file, "/srv/scp"), CHANNEL: channel}
         ways = {way: partial(program, argv, self.there.folder, memory=True) for way, argv in programs.items()}
-        ways |= {way: partial(hostout, self.project.project, *words[way], memory=True) for way in OURS}
+        ways |= {way: partial(hostout, of.project, *rest, memory=True) for way, (of, rest) in words.items()}
         return [Case(named(way, size), partial(self.sent, run), prepare=self.clear) for way, run in ways.items()]
 
     def sent(self, run: Callable[[], Ran]) -> Figures:
