@@ -5,6 +5,7 @@ What does not belong here: reading files, talking to hosts, printing.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -193,10 +194,25 @@ class Indexes:
 
 
 @dataclass(frozen=True)
+class Stamp:
+    """What changes with the content of a file: its size, and its times in nanoseconds."""
+
+    size: int
+    modified: int
+    changed: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stamp:
+        """Whatever writes into a file, or puts another one in its place, cannot set the second time."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@dataclass(frozen=True)
 class BundleFile:
     """A configuration or included file of a release, ``name`` relative to it with ``/``; ``mode`` 0o644 or 0o755.
 
-    ``target`` is set instead of content where it is a symbolic link.
+    Its bytes are ``content``, or those of the file ``path`` here, which had this ``stamp`` when it was hashed.
+    ``target`` is set instead where it is a symbolic link.
     """
 
     name: str
@@ -204,6 +220,13 @@ class BundleFile:
     sha256: str
     content: bytes = field(repr=False, default=b"")
     target: str = ""
+    path: str = field(compare=False, default="")
+    stamp: Stamp | None = field(compare=False, default=None)
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.stamp.size if self.stamp else len(self.content)
 
 
 @dataclass(frozen=True)

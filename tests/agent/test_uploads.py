@@ -61,6 +61,20 @@ def test_broken_upload_is_continued(laid_out: Place, to: str) -> None:
     assert again.request("facts").result["facts"]["partial"] == {}
 
 
+def test_what_broke_off_of_a_file_that_changed_since_goes_and_parts_of_distributions_stay(laid_out: Place) -> None:
+    broken = {"file": b"old" + CONTENT, "dist": CONTENT}
+    for to, content in broken.items():
+        agent = laid_out.agent()
+        agent.send("receive", {"blobs": [blob(content, "a-1.zip", to)]}, content[:300000])
+        agent.end()
+    again = laid_out.agent()
+    assert again.facts["partial"] == {sha256(content): 300000 for content in broken.values()}
+    assert send_files(again, [(b"new", "b-1.zip")], "dist").result == {"received": 1}
+    assert len(again.request("facts").result["facts"]["partial"]) == 2
+    assert send_files(again, [(b"new" + CONTENT, "a-1.zip")]).result == {"received": 1}
+    assert again.request("facts").result["facts"]["partial"] == {sha256(broken["dist"]): 300000}
+
+
 def packed(content: bytes, name: str, to: str = "file") -> tuple[dict[str, Any], bytes]:
     """Announced as compressed, and what comes."""
     small = zlib.compress(content)

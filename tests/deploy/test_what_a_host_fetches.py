@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from hostout.deploy import fetching, plan
 from hostout.deploy.preview import Preview
-from hostout.model import BundleFile, Indexes, Secret, Step
+from hostout.model import BundleFile, Indexes, Secret, Stamp, Step
 from planned import BUILDOUT, CONTENTS, HELLO, HOST, WAITRESS, facts
 
 LARGE = replace(WAITRESS, size=5_000_000)
@@ -114,12 +113,14 @@ def test_an_index_that_nobody_knows_is_said_before_anything_happens() -> None:
     assert fetching.problems(host, Indexes())[0].startswith("eggs-from: is index, but this buildout knows none")
 
 
-def test_text_is_sent_compressed_and_a_wheel_as_it_is() -> None:
-    text = b"[buildout]\nparts = app\n" * 1000
-    files = (BundleFile("a.cfg", 0o644, "01", text), BundleFile("b.bin", 0o644, "02", zlib.compress(bytes(range(256)))))
-    sent = plan.uploads(replace(CONTENTS, files=files), facts())
-    announced = {blob["name"]: blob for blob in plan.receive(sent, facts()).args["blobs"]}
-    assert 0 < announced["a.cfg"]["packed"] < len(text) / 10
-    assert not any("packed" in announced[name] for name in ("b.bin", HELLO.filename))
-    # what was cut is continued as it is
-    assert "packed" not in {u.name: u for u in sent}["a.cfg"].announced(5)
+def test_what_is_sent_compressed_is_announced_so_and_what_was_cut_is_continued_as_it_is() -> None:
+    sent = [replace(upload, packed=7) for upload in plan.uploads(CONTENTS, facts()) if upload.to == "file"]
+    assert [blob["packed"] for blob in plan.receive(sent, facts()).args["blobs"]] == [7]
+    assert "packed" not in plan.receive(sent, facts(partial={"dd": 5})).args["blobs"][0]
+
+
+def test_a_large_file_is_sent_from_where_it_lies() -> None:
+    large = BundleFile("media/film", 0o644, "01", path="/here/film", stamp=Stamp(3_000_000, 1, 2))
+    (upload,) = [u for u in plan.uploads(replace(CONTENTS, files=(large,)), facts()) if u.to == "file"]
+    assert (upload.size, upload.path, upload.content, upload.stamp) == (3_000_000, "/here/film", b"", large.stamp)
+    assert plan.uploads(replace(CONTENTS, parts=(), environment=(), files=(large,)), facts(blobs=["01"])) == []

@@ -1,4 +1,4 @@
-"""How distributions get to a host: fetched from an index, or sent; and always those that were tested."""
+"""How distributions and large files get to a host: fetched from an index, or sent; and always what was tested."""
 
 from __future__ import annotations
 
@@ -29,6 +29,19 @@ extends = host1
 path = /srv/{name}/app
 buildout-cache = /srv/{name}/cache
 eggs-from = {mode}
+include = hello.ini
+    film
+fabfiles = {fabfiles}
+"""
+LATE = """\
+import os
+from hostout import replaces, superfun
+
+@replaces
+def uploadbuildout():
+    if "CUT" in os.environ:
+        os.truncate("film", 1_000_000)
+    superfun()
 """
 MODES = {"first": "auto", "second": "auto", "strict": "index", "sends": "here"}
 
@@ -42,7 +55,10 @@ def project(machine: Machine, tmp_path: Path) -> Project:
     project.edit("base.cfg", "parts = hello\n", f"parts = hello large\nfind-links = {tmp_path / 'links'}\n")
     project.edit("versions.cfg", "waitress", "hostouttest-large = 1.0\nwaitress")
     project.edit("buildout.cfg", "parts += host1", f"parts += {' '.join(MODES)}")
-    parts = "".join(PART.format(name=name, mode=mode) for name, mode in MODES.items())
+    late = {"sends": "late.py"}
+    parts = "".join(PART.format(name=n, mode=mode, fabfiles=late.get(n, "")) for n, mode in MODES.items())
+    (project.folder / "film").write_bytes(CONTENT)
+    project.write("late.py", LATE)
     for name, text in (("base.cfg", LARGE), ("buildout.cfg", parts)):
         project.write(name, (project.folder / name).read_text() + text)
     project.build()
@@ -83,6 +99,14 @@ def test_distributions_come_from_an_index_or_from_here_and_are_what_was_tested(
     index.asked.clear()
     project.succeed("sends", "predeploy", "uploadeggs")
     assert (index.asked, digest(machine, "sends")) == ([], right)
+
+    film = project.folder / "film"
+    said = project.fail(1, "sends", "uploadbuildout", CUT="yes")
+    assert f"upload: {film} is not what it was when this deployment began: deploy again when nothing writes" in said
+    assert machine.run("find /srv/sends/app/.hostout/incoming /srv/sends/app/releases -type f").stdout == ""
+    project.succeed("sends", "uploadbuildout")
+    there = machine.run("sha256sum /srv/sends/app/releases/*/film").stdout.split()[0]
+    assert there == hashlib.sha256(CONTENT[:1_000_000]).hexdigest()
 
     index.serves[NAME] = b"something else"
     index.says[NAME] = ""

@@ -18,7 +18,7 @@ import pytest
 
 from hostout.agent import protocol
 from hostout.errors import ConnectionFailed, RemoteError
-from hostout.model import Event, Step
+from hostout.model import Event, Stamp, Step
 from hostout.remote import shipping
 from hostout.remote.agent import PACKAGE, Agent, Unfit
 from hostout.remote.connection import Connection
@@ -60,6 +60,16 @@ def main(question):
                 sums.append(hashlib.sha256(data).hexdigest())
                 say(event="out", text="got %s" % blob["name"])
             say(event="done", id=number, result={"sums": sums})
+        elif request["do"] == "cut":
+            source.read(1000)
+            os.truncate(args["path"], 2000)
+            sums = [len(source.read(blob["size"] - 1000)) for blob in args["blobs"]]
+            say(event="done", id=number, result={"sums": sums})
+        elif request["do"] == "judge":
+            data = source.read(args["blobs"][0]["size"])
+            with open(args["path"], "r+b") as file:
+                file.write(b"changed")
+            say(event="failed", id=number, message="x arrived damaged")
         elif request["do"] == "refuse":
             say(event="failed", id=number, message="no room", command="cp", tail=["a", "b"], log="/log", status=1)
             source.read(sum(blob["size"] - blob["offset"] for blob in args["blobs"]))
@@ -87,7 +97,7 @@ class Bytes:
     content: bytes = b""
     path: str = ""
     size: int = 0
-    packed: bytes = b""
+    stamp: Stamp | None = None
 
     def announced(self, offset: int = 0) -> dict[str, Any]:
         return {"name": self.name, "size": self.size, "offset": offset, "sha256": "", "to": "dist"}
@@ -210,14 +220,36 @@ def test_a_local_file_that_vanished_is_named(
         agent.request(Step("receive", "", {"blobs": [gone.announced()]}), [gone])
 
 
-def test_a_local_file_that_shrank_is_named(
-    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard, tmp_path: Path
+def local(path: Path, content: bytes) -> Bytes:
+    """A file here, known as it is now."""
+    path.write_bytes(content)
+    return Bytes(path.name, path=str(path), size=len(content), stamp=Stamp.of(path.stat()))
+
+
+@pytest.mark.parametrize("now", [b"short", b"another", b"longer than before"])
+def test_a_local_file_that_changed_is_named_before_anything_is_sent(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard, tmp_path: Path, now: bytes
 ) -> None:
-    (tmp_path / "small").write_bytes(b"x")
-    small = Bytes("small", path=str(tmp_path / "small"), size=10)
+    sent = [blob("first", b"first"), local(tmp_path / "file", b"content")]
+    (tmp_path / "file").write_bytes(now)
     agent = start(log_in(server), package, heard)
-    with pytest.raises(RemoteError, match="shrank while it was sent"):
-        agent.request(Step("receive", "", {"blobs": [small.announced()]}), [small])
+    with pytest.raises(RemoteError, match=f"^upload: {tmp_path / 'file'} is not what it was .*deploy again"):
+        agent.request(Step("receive", "", {"blobs": [one.announced() for one in sent]}), sent)
+    assert heard.lines("out") == []
+    assert agent.request(Step("talk", "", {"lines": 0})) == {"n": 1}
+    agent.close()
+
+
+@pytest.mark.parametrize("how", ["cut", "judge"])
+def test_a_local_file_that_changes_while_it_is_sent_is_named(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard, tmp_path: Path, how: str
+) -> None:
+    large = local(tmp_path / "large", bytes(64 << 20) if how == "cut" else b"content")
+    agent = start(log_in(server), package, heard)
+    args = {"blobs": [large.announced()], "path": large.path}
+    with pytest.raises(RemoteError, match=f"^upload: {tmp_path / 'large'} is not what it was "):
+        agent.request(Step(how, "", args), [large])
+    agent.close()
 
 
 def test_what_the_login_shell_says_first_is_passed_over(

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import durable, people, uses
+from . import durable, people, removal, uses
 from .failure import Failed, storage
 from .people import Person, acting_as
 from .protocol import CHUNK, TO_DIST, TO_FILE
@@ -163,6 +163,7 @@ def receive(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     """
     blobs = [Blob.of(announced) for announced in args["blobs"]]
     refuse_replacing(session, [blob for blob in blobs if blob.to == TO_DIST])
+    _forget(session, {blob.sha256 for blob in blobs if blob.to == TO_FILE})
     arrived: list[Arrival] = []
     damaged = []
     try:
@@ -181,6 +182,14 @@ def receive(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     finally:
         keep(session, arrived)
     return {"received": len(blobs) - len(damaged), **({"damaged": damaged} if damaged else {})}
+
+
+def _forget(session: Session, wanted: set[str]) -> None:
+    """What broke off of files that changed since goes; of distributions it may be some other deployment's."""
+    place = removal.in_path(session, ".hostout/incoming/.partial")
+    for name in place.names() if wanted else ():
+        if name not in wanted:
+            place.discard(name)
 
 
 def refuse_replacing(session: Session, blobs: Iterable[Blob]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hostout.deploy import bootstrap, fetching, plan, preflight
 from hostout.deploy.consent import Consent
@@ -18,6 +19,7 @@ from hostout.deploy.surroundings import Surroundings
 from hostout.deploy.visit import Visit
 from hostout.errors import ConnectionFailed, RemoteError
 from hostout.model import Extent, Facts, Host, Json, Release, Step
+from hostout.remote import outgoing
 from hostout.remote.agent import Agent, Unfit
 
 STARTS_WITHIN, LOOK = 120.0, 0.3
@@ -266,12 +268,18 @@ class Deployment:
     def _send(self, to: str) -> None:
         sent = [u for u in plan.uploads(self.contents, self.facts) if u.to == to]
         if sent and to not in self._done:
-            damaged = self._do(plan.receive(sent, self.facts), sent).get("damaged", ())
+            damaged = self._receive(sent).get("damaged", ())
             if again := [u for u in sent if u.sha256 in damaged]:
                 names = ", ".join(u.name for u in again)
                 self.around.warn(f"what was left there of an earlier upload is damaged: {names} is sent once more")
-                self._do(plan.receive(again, self.facts, whole=True), again)
+                self._receive(again, whole=True)
         self._done.add(to)
+
+    def _receive(self, sent: Sequence[plan.Upload], *, whole: bool = False) -> Json:
+        """Files are compressed where that helps; wheels are already."""
+        if not self.around.options.dry_run:
+            sent = [replace(u, packed=outgoing.packed_size(u)) if u.to == "file" else u for u in sent]
+        return self._do(plan.receive(sent, self.facts, whole=whole), sent)
 
     def _stop(self) -> None:
         if not self._stopped:

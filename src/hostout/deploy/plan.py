@@ -10,12 +10,10 @@ import hashlib
 import json
 import re
 import time
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
-from hostout.model import BundleFile, Distribution, Facts, Host, Json, Release, Step, shell
+from hostout.model import BundleFile, Distribution, Facts, Host, Json, Release, Stamp, Step, shell
 
 NOT_FOUND = re.compile(r"no such file|not found|does not exist|doesn't exist|cannot find|can't open", re.IGNORECASE)
 """What programs say of a file that is not there."""
@@ -23,10 +21,6 @@ NOT_FOUND = re.compile(r"no such file|not found|does not exist|doesn't exist|can
 QUOTES = "'\"`:,;()[]<>"
 MADE_THERE = ("bin", "parts", "develop-eggs", "eggs", "var", "releases", "current")
 """What a buildout or hostout makes on the host itself."""
-
-
-SAMPLE, WORTHWHILE, LARGEST_PACKED = 1 << 16, 0.8, 1 << 24
-"""Bytes by which a file is judged, what has to remain of them at most, and the size that is too much to hold twice."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,8 @@ class Contents:
 class Upload:
     """One file to send: its bytes are ``content``, or the file ``path`` here; ``to`` is ``dist`` or ``file``.
 
-    ``project`` is what an index has it under, empty where none can have it.
+    ``project`` is what an index has it under, empty where none can have it; ``stamp`` that of a file that may change.
+    ``packed``: so many bytes are sent, compressed, where that is known to be worth it.
     """
 
     sha256: str
@@ -79,18 +74,12 @@ class Upload:
     path: str = ""
     content: bytes = field(default=b"", repr=False)
     project: str = ""
+    stamp: Stamp | None = None
+    packed: int = 0
 
     def announced(self, offset: int) -> Json:
         blob = {"sha256": self.sha256, "size": self.size, "name": self.name, "to": self.to, "offset": offset}
-        return {**blob, "packed": len(self.packed)} if self.packed and not offset else blob
-
-    @cached_property
-    def packed(self) -> bytes:
-        """The content compressed, where that makes much of a difference; wheels are compressed already."""
-        start = self.content[:SAMPLE]
-        if len(zlib.compress(start)) > WORTHWHILE * len(start) or self.size > LARGEST_PACKED:
-            return b""
-        return zlib.compress(self.content)
+        return {**blob, "packed": self.packed} if self.packed and not offset else blob
 
 
 def question(host: Host, release: Release | None, client: Client, lock_wait: float) -> Json:
@@ -254,7 +243,7 @@ def _wheel(dist: Distribution) -> Upload:
 
 
 def _file(file: BundleFile) -> Upload:
-    return Upload(file.sha256, len(file.content), file.name, "file", content=file.content)
+    return Upload(file.sha256, file.size, file.name, "file", file.path, file.content, stamp=file.stamp)
 
 
 def amount(size: int) -> str:

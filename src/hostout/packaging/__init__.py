@@ -17,12 +17,12 @@ from hostout.packaging import bundle as bundles
 from hostout.packaging import closure as closures
 from hostout.packaging import configuration, develop, scm
 from hostout.packaging.bundle import Bundle
+from hostout.packaging.bundlefile import bundled
 from hostout.packaging.closure import Closure
 from hostout.packaging.develop import Released
-from hostout.packaging.fetching import writing
 from hostout.packaging.identity import counted_options, release_id
 from hostout.packaging.memo import Memo
-from hostout.packaging.places import Places
+from hostout.packaging.places import Places, writing
 from hostout.packaging.rehearsal import Rehearsal, exact, rehearse
 from hostout.packaging.wanted import Known
 
@@ -49,7 +49,7 @@ def prepare(host: Host, local: LocalBuildout, emit: Emit) -> Release:
 def configuration_file(release: Release, cache: str) -> BundleFile:
     """The generated configuration for a host whose cache is the folder ``cache``; it goes with ``release.files``."""
     text = configuration.generated(release.settings, release.part, cache)
-    return bundles.bundled(release.config, bundles.encoded(text), 0o644)
+    return bundled(release.config, bundles.encoded(text), 0o644)
 
 
 def _rehearsed(host: Host, local: LocalBuildout, bundle: Bundle) -> Rehearsal:

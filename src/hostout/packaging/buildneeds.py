@@ -22,7 +22,7 @@ from hostout.model import Json, LocalBuildout
 from hostout.packaging import fetching, process
 from hostout.packaging.fetching import Notes, Pip
 from hostout.packaging.indexes import index_environment
-from hostout.packaging.places import Places
+from hostout.packaging.places import Places, writing
 from hostout.packaging.tags import Target
 
 TIMEOUT = 600.0
@@ -67,7 +67,7 @@ def _found(source: Path, local: LocalBuildout, target: Target, environment: Mapp
     if not needed:
         return []
     pip = Pip(local, Places.of(local).wheels, target, time.monotonic() + TIMEOUT, Notes())
-    with fetching.writing(pip.folder), tempfile.TemporaryDirectory(prefix="hostout-") as temporary:
+    with writing(pip.folder), tempfile.TemporaryDirectory(prefix="hostout-") as temporary:
         constraints = Path(temporary) / "constraints.txt"
         for pins in (environment, {}):
             constraints.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))

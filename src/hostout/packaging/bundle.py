@@ -18,8 +18,10 @@ from urllib.parse import urlsplit
 from hostout import cfgfile, lockfile
 from hostout.errors import ConfigurationError
 from hostout.model import BundleFile, Emit, Host, LocalBuildout
+from hostout.packaging.bundlefile import Included, bundled
 from hostout.packaging.extends import ConfigFile, Extends, Reader
-from hostout.packaging.places import Places
+from hostout.packaging.memo import Memo
+from hostout.packaging.places import Places, writing
 from hostout.packaging.references import referenced
 
 RECIPE = "collective.hostout"
@@ -60,7 +62,7 @@ def collect(host: Host, local: LocalBuildout, emit: Emit) -> Bundle:
         return cfgfile.without_values(cfgfile.without_sections(text, removed | {*lockfile.SECTIONS}), places)
 
     stripped = _follow(roots, directory, reader, strip, host)
-    files = {name: _file(name, path, directory, strip) for name, path in included.items()}
+    files = _read(included, host, local, strip)
     files.update({file.name: _config(file) for file in stripped.files.values()})
     _check_links(files, host)
     applied = [plain.files[name].text for root in roots for name in plain.applied(plain.add(root))]
@@ -170,16 +172,30 @@ def _files(path: Path, directory: Path, kept: Container[Path]) -> Iterator[tuple
         yield from _files(entry, directory, kept)
 
 
-def _file(name: str, path: Path, directory: Path, strip: Callable[[str], str]) -> BundleFile:
+def _read(
+    included: Mapping[str, Path], host: Host, local: LocalBuildout, strip: Callable[[str], str]
+) -> dict[str, BundleFile]:
+    memo = Memo.of(local)
+    reader, files = Included(memo), {}
+    for name, path in included.items():
+        try:
+            files[name] = _file(name, path, Path(local.directory), strip, reader)
+        except OSError as error:
+            raise ConfigurationError(f"[{host.name}] include: {name}: {error.strerror} ({_origin(host)})") from error
+    with writing(Places.of(local).root):
+        memo.save()
+    return files
+
+
+def _file(name: str, path: Path, directory: Path, strip: Callable[[str], str], reader: Included) -> BundleFile:
     if path.is_symlink():
         target = _link(path, directory)
         return BundleFile(name, 0o644, hashlib.sha256(target.encode()).hexdigest(), target=target)
     if not path.is_file():
         raise ConfigurationError(f"include: {name} is neither a file nor a folder nor a symbolic link")
-    content = path.read_bytes()
     if _is_cfg(name):
-        content = encoded(strip(_text(path)))
-    return bundled(name, content, 0o755 if path.stat().st_mode & 0o100 else 0o644)
+        return bundled(name, encoded(strip(_text(path))), 0o755 if path.stat().st_mode & 0o100 else 0o644)
+    return reader.read(name, path)
 
 
 def _link(path: Path, directory: Path) -> str:
@@ -257,8 +273,3 @@ def encoded(text: str) -> bytes:
 
 def _config(file: ConfigFile) -> BundleFile:
     return bundled(file.name, encoded(file.text), 0o644)
-
-
-def bundled(name: str, content: bytes, mode: int) -> BundleFile:
-    """A file of a bundle with its hash."""
-    return BundleFile(name, mode, hashlib.sha256(content).hexdigest(), content)

@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from hostout.packaging import wheelfile
+from hostout.packaging import hashes, wheelfile
 
 BY_INSTALLERS = frozenset({"RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json"})
 """Metadata that says how something was installed and not what it is."""
@@ -88,7 +88,8 @@ def _named(name: str) -> str:
 
 
 def _hashed(archive: zipfile.ZipFile, member: str) -> str:
-    return hashlib.sha256(archive.read(member)).hexdigest()
+    with archive.open(member) as stream:
+        return hashes.of_stream(stream)
 
 
 def _recorded(info: Path) -> Iterator[tuple[str, str]]:
@@ -97,7 +98,7 @@ def _recorded(info: Path) -> Iterator[tuple[str, str]]:
             continue
         path = info / name.partition("/")[2] if name.startswith(".dist-info/") else info.parent / name
         if path.is_file():
-            yield name, hashlib.sha256(path.read_bytes()).hexdigest()
+            yield name, hashes.of_file(path)
         elif digest:
             yield name, _hex(digest)
 

@@ -23,7 +23,7 @@ from hostout.model import LocalBuildout
 from hostout.packaging import contents, piplog, process, repack, wheelfile
 from hostout.packaging.indexes import index_environment, own_index_environment
 from hostout.packaging.piplog import Said
-from hostout.packaging.places import Places
+from hostout.packaging.places import Places, writing
 from hostout.packaging.tags import Target
 
 TIMEOUT = 1800.0
@@ -112,15 +112,6 @@ def begin_log(local: LocalBuildout) -> None:
     with writing(log(local).parent):
         log(local).parent.mkdir(parents=True, exist_ok=True)
         log(local).write_bytes(b"")
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """What cannot be written is one line."""
-    try:
-        yield
-    except OSError as error:
-        raise PackagingError(f"{folder} cannot be written to: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True)

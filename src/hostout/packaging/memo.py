@@ -1,18 +1,18 @@
-"""Hashes of large files, kept from one run to the next for as long as a file's size and time stay the same.
+"""Hashes of large files, kept from one run to the next for as long as a file's size and times stay the same.
 
 What does not belong here: what is hashed, and what a hash is compared with.
 """
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import json
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from hostout.model import Json, LocalBuildout
-from hostout.packaging import contents
+from hostout.model import Json, LocalBuildout, Stamp
+from hostout.packaging import contents, hashes
 from hostout.packaging.places import Places
 
 
@@ -31,7 +31,7 @@ class Memo:
 
     def sha256(self, path: Path) -> str:
         """Of a file."""
-        return self._get("file", path, path, lambda: hashlib.sha256(path.read_bytes()).hexdigest())
+        return self._get("file", path, path, lambda: hashes.of_file(path))
 
     def of_wheel(self, path: Path) -> str:
         """The content of a wheel; raises Damaged."""
@@ -53,10 +53,10 @@ class Memo:
         self._changed = False
 
     def _get(self, kind: str, path: Path, mark: Path, compute: Callable[[], str]) -> str:
-        stat, key = mark.stat(), f"{kind} {path}"
+        stamp, key = list(dataclasses.astuple(Stamp.of(mark.stat()))), f"{kind} {path}"
         known = self._known.get(key)
-        if not (isinstance(known, list) and known[1:] == [stat.st_size, stat.st_mtime_ns]):
-            known = [compute(), stat.st_size, stat.st_mtime_ns]
+        if not (isinstance(known, list) and known[1:] == stamp):
+            known = [compute(), *stamp]
             self._known[key] = known
             self._changed = True
         return str(known[0])

@@ -1,13 +1,17 @@
-"""Where packaging keeps what it makes: everything lies below ``parts/hostout`` of the local buildout.
+"""Where packaging keeps what it makes: everything lies below ``parts/hostout`` of the local buildout. And what is said
+where nothing can be written.
 
 What does not belong here: the records that the recipe writes there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hostout.errors import PackagingError
 from hostout.model import LocalBuildout
 
 
@@ -57,3 +61,12 @@ class Places:
     def configuration(self, part: str) -> Path:
         """The generated configuration as people can read it here."""
         return self.root / f"{part}.cfg"
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What cannot be written is one line."""
+    try:
+        yield
+    except OSError as error:
+        raise PackagingError(f"{folder} cannot be written to: {error.strerror or error}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 from hostout.errors import PackagingError
-from hostout.model import BundleFile, Host, Json, LocalBuildout, Member
+from hostout.model import BundleFile, Host, Json, LocalBuildout, Member, Stamp
 from hostout.packaging import process
 from hostout.packaging.bundle import Bundle
 from hostout.packaging.places import Places
@@ -186,9 +187,23 @@ def unpack(files: Iterable[BundleFile], folder: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         if file.target:
             place.symlink_to(file.target)
+            continue
+        if file.path:
+            _copy(file, place)
         else:
             place.write_bytes(file.content)
-            place.chmod(file.mode)
+        place.chmod(file.mode)
+
+
+def _copy(file: BundleFile, place: Path) -> None:
+    """What was hashed, or nothing: the answer is kept for that content."""
+    try:
+        shutil.copyfile(file.path, place)
+        stamp = Stamp.of(Path(file.path).stat())
+    except OSError as error:
+        raise PackagingError(f"include: {file.path} cannot be copied to {place}: {error.strerror}") from error
+    if stamp != file.stamp:
+        raise PackagingError(f"include: {file.path} changed while it was read: deploy again when nothing writes to it")
 
 
 def _rehearsal(answer: Json) -> Rehearsal:

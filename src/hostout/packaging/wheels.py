@@ -8,7 +8,6 @@ which distributions a release needs.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,11 +20,11 @@ from hostout import lockfile
 from hostout.errors import ConfigurationError, PackagingError
 from hostout.lockfile import Locked
 from hostout.model import Distribution, Emit, Event, Facts, LocalBuildout, Release
-from hostout.packaging import buildneeds, fetching, repack
+from hostout.packaging import buildneeds, fetching, hashes, repack
 from hostout.packaging.fetching import Notes
 from hostout.packaging.indexes import link_folders
 from hostout.packaging.memo import Memo
-from hostout.packaging.places import Places
+from hostout.packaging.places import Places, writing
 from hostout.packaging.tags import Target
 from hostout.packaging.wanted import File, Key, Known, Pin, Wanted, file, key
 from hostout.packaging.wheelfile import Damaged
@@ -84,7 +83,7 @@ class Search:
 
         The lock is there only where bin/buildout has written it.
         """
-        with fetching.writing(Places.of(self._local).root):
+        with writing(Places.of(self._local).root):
             self._memo.save()
         new = [_line(d) for d in self._chosen.values() if d.path and not d.made]
         others = {(one.filename, one.sha256): one for one in (*self._lock.others, *new)}
@@ -153,7 +152,7 @@ class Search:
         todo = [(wanted, found) for wanted in some if (found := wanted.packable)]
         if not todo:
             return
-        with fetching.writing(folder), ThreadPoolExecutor() as threads:
+        with writing(folder), ThreadPoolExecutor() as threads:
             folder.mkdir(parents=True, exist_ok=True)
             builds = [wanted.build for wanted, _ in todo]
             paths = list(threads.map(repack.pack, [found for _, found in todo], builds, [folder] * len(todo)))
@@ -272,8 +271,7 @@ def _for_builds(
 def _named(path: Path) -> Distribution:
     one = file(path.name)
     assert one is not None, f"pip fetched a file that is no distribution: {path}"
-    content = path.read_bytes()
-    return Distribution(*one.pin, path.name, hashlib.sha256(content).hexdigest(), len(content), str(path))
+    return Distribution(*one.pin, path.name, hashes.of_file(path), path.stat().st_size, str(path))
 
 
 def _check_develop(develop: Iterable[Distribution], target: Target) -> None:

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import paramiko
 from paramiko.ssh_exception import SSHException
@@ -20,9 +19,10 @@ from paramiko.ssh_exception import SSHException
 from hostout.agent import protocol
 from hostout.errors import HostoutError, RemoteError
 from hostout.model import Emit, Event, Facts, Json, Step
-from hostout.remote import quoting, shipping
+from hostout.remote import outgoing, quoting, shipping
 from hostout.remote.channel import BLOCK, OUT, pieces, status
 from hostout.remote.connection import Connection
+from hostout.remote.outgoing import Blob
 from hostout.remote.sudo import SudoUnavailable, as_user, beside, new_token
 
 __all__ = ["Agent", "Blob", "SudoUnavailable", "Unfit", "pack_meanwhile"]
@@ -60,22 +60,6 @@ class Unfit(RemoteError):
         super().__init__(message, host=host)
         self.reason = reason
         self.found = found
-
-
-class Blob(Protocol):
-    """Bytes to send: ``content``, or those of the local file ``path`` where there is one; ``packed`` by zlib."""
-
-    @property
-    def path(self) -> str: ...
-
-    @property
-    def content(self) -> bytes: ...
-
-    @property
-    def packed(self) -> bytes: ...
-
-    @property
-    def size(self) -> int: ...
 
 
 def pack_meanwhile() -> None:
@@ -129,8 +113,10 @@ class Agent:
         """Has a Step done; sends the announced bytes of ``blobs`` behind it. Returns its result.
 
         ``after``: what is done right before it, in the same round trip; where that fails, the Step is not begun. Events
-        are emitted as they come. Raises RemoteError when a Step fails, ConnectionFailed when the host is lost.
+        are emitted as they come. Raises RemoteError when a Step fails or a file changed since it was hashed,
+        ConnectionFailed when the host is lost.
         """
+        _check(blobs)
         if after is not None:
             self._send(after)
         before = self._number if after is not None else 0
@@ -143,9 +129,12 @@ class Agent:
             self._cancel(sender)
             raise
         except HostoutError as error:
-            if sender.failure is None:
-                raise
-            raise sender.failure from error
+            if sender.failure is not None:
+                raise sender.failure from error
+            if isinstance(error, RemoteError):
+                # what arrived may not be what was announced because it is not any more
+                _check(blobs)
+            raise
 
     def _finish(self, step: Step) -> Json:
         result = self._answer()
@@ -342,40 +331,30 @@ class _Sender(threading.Thread):
             self.channel.sendall(self.request)
             for blob, announcement in self.blobs:
                 self._send(blob, announcement)
-        except (EOFError, SSHException):
+        except RemoteError as error:
+            # what the host waits for will not come: the channel is of no use any more
+            self.failure = error
+            self.channel.close()
+        except (OSError, EOFError, SSHException):
             # the connection: whoever reads notices
             return
-        except OSError as error:
-            if error.filename is not None:
-                self._fail(f"{error.filename}: {error.strerror}")
 
     def _send(self, blob: Blob, announcement: Json) -> None:
         due = protocol.due(announcement)
         for block in self._blocks(blob, announcement):
-            if len(block) > due:
-                self._fail(f"{blob.path} grew while it was sent")
-                return
-            self.channel.sendall(block)
             due -= len(block)
+            if due < 0:
+                raise outgoing.changed(blob)
+            self.channel.sendall(block)
         if due:
-            self._fail(f"{blob.path} shrank while it was sent")
+            raise outgoing.changed(blob)
 
     def _blocks(self, blob: Blob, announcement: Json) -> Iterator[bytes]:
         """What is sent of it, in packets as large as the host takes them: what is larger would be copied and cut."""
-        offset, packet = int(announcement.get("offset", 0)), max(self.channel.out_max_packet_size - OVERHEAD, 1)
-        if blob.path:
-            with Path(blob.path).open("rb") as file:
-                file.seek(offset)
-                while block := file.read(packet):
-                    yield block
-            return
-        content = blob.packed if announcement.get("packed") else blob.content[offset:]
-        yield from (content[at : at + packet] for at in range(0, len(content), packet))
-
-    def _fail(self, why: str) -> None:
-        """What the host waits for will not come: the channel is of no use any more."""
-        self.failure = RemoteError(f"upload: {why}")
-        self.channel.close()
+        if announcement.get("packed"):
+            return outgoing.packed(blob)
+        packet = max(self.channel.out_max_packet_size - OVERHEAD, 1)
+        return outgoing.blocks(blob, int(announcement.get("offset", 0)), packet)
 
 
 class _Heartbeat(threading.Thread):
@@ -394,6 +373,11 @@ class _Heartbeat(threading.Thread):
                 if not self.speaking.locked():
                     with self.speaking:
                         self.channel.sendall(b"\n")
+
+
+def _check(blobs: Sequence[Blob]) -> None:
+    for blob in blobs:
+        outgoing.check(blob)
 
 
 def _message(line: bytes) -> Json | None:
