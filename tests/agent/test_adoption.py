@@ -176,7 +176,7 @@ def test_old_buildout_becomes_release_0_and_nothing_of_it_changes(place: Place, 
     assert agent.facts["path"]["kind"] == "buildout"
     assert set(agent.facts.get("adopt", MOVED)) == MOVED
     reply = agent.request("layout")
-    assert reply.result == {}
+    assert reply.result["facts"]["path"]["kind"] == "hostout"
     assert [line for line in reply.lines("note") if "moved" in line] == [
         f"{path} is release {NAME} now: {', '.join(sorted(MOVED))} moved"
     ]
@@ -206,7 +206,7 @@ def test_little_of_a_buildout_is_one(place: Place, made: str) -> None:
     file = place.path / made
     file.parent.mkdir(parents=True)
     file.write_text("mine")
-    assert place.agent().request("layout").result == {}
+    assert place.agent().request("layout").result["facts"]["path"]["kind"] == "hostout"
     assert file.read_text() == "mine"
     assert place.record(NAME)["entries"] == [made.split("/")[0]]
 
@@ -240,7 +240,7 @@ def test_what_hostout_1_left_is_adopted(place: Place) -> None:
     (cache / "downloads/dist/deploy_77ffa102.tgz").write_text("")
     path.chmod(0o750)
     before, cached = everything(path), look(path.parent, "buildout-cache")
-    assert place.agent().request("layout").result == {}
+    assert place.agent().request("layout").result["facts"]["path"]["kind"] == "hostout"
     assert everything(path) == before
     assert cached.items() <= look(path.parent, "buildout-cache").items() | {(".", cached["."])}
     assert stat.S_IMODE(path.stat().st_mode) == 0o750
@@ -259,7 +259,7 @@ def test_adoption_killed_before_any_of_its_steps_is_finished_by_the_next(place: 
         assert everything(path) == before, f"after a kill before step {number}"
         assert works(path), f"after a kill before step {number}"
         again = place.agent()
-        assert again.request("layout").result == {}
+        assert again.request("layout").result["facts"]["path"]["kind"] == "hostout"
         again.end()
         adopted(place)
         assert everything(path) == before, f"after the next adoption, {number}"
@@ -284,7 +284,7 @@ def test_adoption_killed_at_any_moment_is_finished_by_the_next(place: Place) -> 
         client.end()
         assert everything(path) == before
         assert works(path)
-        assert place.agent().request("layout").result == {}
+        assert place.agent().request("layout").result["facts"]["path"]["kind"] == "hostout"
         place.end()
         adopted(place)
         assert everything(path) == before
@@ -320,7 +320,7 @@ def test_process_of_the_old_buildout_goes_on_and_misses_nothing(place: Place) ->
         with subprocess.Popen(argv) as process:
             try:
                 _heard(log, 3)
-                assert place.agent().request("layout").result == {}
+                assert place.agent().request("layout").result["facts"]["path"]["kind"] == "hostout"
                 place.end()
                 _heard(log, 3)
                 assert process.poll() is None
@@ -350,7 +350,7 @@ def test_where_two_names_cannot_be_exchanged_the_gap_is_said(place: Place) -> No
     client = Client(place.python, with_hook(place, without_exchange()), place.question())
     place.clients.append(client)
     reply = client.request("layout")
-    assert reply.result == {}
+    assert reply.result["facts"]["path"]["kind"] == "hostout"
     gaps = [line for line in reply.lines("note") if "two names cannot be exchanged here" in line]
     assert {line.split(" was missing for ")[0] for line in gaps} == {str(path / name) for name in MOVED}
     adopted(place)
@@ -367,7 +367,7 @@ def test_even_then_the_next_adoption_closes_every_gap(place: Place) -> None:
         missing = set(before) - set(everything(path))
         assert len(missing) <= 1
         again = place.agent()
-        assert again.request("layout").result == {}
+        assert again.request("layout").result["facts"]["path"]["kind"] == "hostout"
         again.end()
         adopted(place)
         assert everything(path) == before
@@ -390,7 +390,7 @@ def test_mount_point_is_refused_and_everything_is_as_before(place: Place, name: 
         assert list((path / "releases").iterdir()) == []
         assert works(path)
         place.end()
-    assert place.agent().request("layout").result == {}
+    assert place.agent().request("layout").result["facts"]["path"]["kind"] == "hostout"
     adopted(place)
 
 
@@ -432,7 +432,7 @@ def test_full_disk_leaves_everything_as_it_was(place: Place, small_disk: Path) -
         assert {name: look for name, look in everything(path).items() if name in before} == before
         for file in made:
             file.unlink()
-    assert place.agent().request("layout").result == {}
+    assert place.agent().request("layout").result["facts"]["path"]["kind"] == "hostout"
     place.end()
     assert everything(path) == before
 
@@ -454,7 +454,7 @@ def test_bin_that_is_a_link_moves_as_the_link_it_is(place: Place, target: str) -
     (path / "tools").mkdir()
     (path / "bin").rename(path / "tools/bin")
     (path / "bin").symlink_to(target.format(path=path))
-    assert place.agent().request("layout").result == {}
+    assert place.agent().request("layout").result["facts"]["path"]["kind"] == "hostout"
     moved = path / "releases" / NAME / "bin"
     assert str(moved.readlink()) == target.format(path=path)
     assert (path / "bin/buildout").is_file() and (moved / "buildout").is_file()
@@ -477,7 +477,8 @@ def test_a_release_goes_live_after_it_and_rolling_back_runs_the_old_one(ready: P
     before = everything(path)
     agent = ready.agent()
     said = {"pre": ["cat old 2>/dev/null"], "stop": [step("echo stop of 0")], "start": [step("echo start of 0")]}
-    assert agent.request("layout", {"commands": {**said, "post": ["echo post of 0; test -e pinned.cfg"]}}).result == {}
+    reply = agent.request("layout", {"commands": {**said, "post": ["echo post of 0; test -e pinned.cfg"]}})
+    assert reply.result["facts"]["path"]["kind"] == "hostout"
     new = built(ready, agent, "0001-aaaaaaaa", {"hello.txt": b"new"})
     reply = agent.request("golive", {"name": new, "stop": [step("echo stop")], "start": [step("echo start of 1")]})
     assert reply.result["before"] == NAME
@@ -540,7 +541,7 @@ def test_owners_stay_and_links_belong_to_who_owns_the_folder(place: Place) -> No
     os.chown(path / "var", 2, 2)
     before = everything(path)
     reply = place.agent(effective_user="nobody", buildout_user="daemon").request("layout")
-    assert reply.result == {}
+    assert reply.result["facts"]["path"]["kind"] == "hostout"
     assert everything(path) == before
     assert path.stat().st_uid == 1
     links = [path / "current", *(path / name for name in MOVED), *(path / "releases" / NAME / name for name in KEPT)]
@@ -596,7 +597,7 @@ def test_root_moves_nothing_through_links_that_the_owner_laid(place: Place, root
         (path / bent).unlink()
         aside.rename(path / bent)
         place.end()
-    assert place.agent().request("layout").result == {}
+    assert place.agent().request("layout").result["facts"]["path"]["kind"] == "hostout"
 
 
 @needs_root
@@ -647,7 +648,7 @@ def test_power_failure_leaves_a_buildout_that_is_whole(place: Place) -> None:
         with _mounted(["-o", "loop", str(snapshot), str(mounted)], mounted):
             assert everything(place.path) == before
             assert works(place.path)
-            assert place.agent().request("layout").result == {}
+            assert place.agent().request("layout").result["facts"]["path"]["kind"] == "hostout"
             place.end()
             adopted(place)
             assert everything(place.path) == before
