@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hostout.model import Event, Host, LocalBuildout, Member
+from hostout.packaging.develop import Package, Released, releases
 
 SETUP_WITHOUT_VERSION = {
     "setup.py": "from setuptools import setup\nsetup(name='example', py_modules=['example'])\n",
@@ -98,6 +99,12 @@ def local_buildout(directory: Path, **more: object) -> LocalBuildout:
         hostout_parts=("host1",),
     )
     return dataclasses.replace(record, **more)  # type: ignore[arg-type]  # the caller knows the fields
+
+
+def build_one(package: Package, local: LocalBuildout) -> Released:
+    """A develop package as a distribution."""
+    (released,) = releases([package], local)
+    return released
 
 
 def host(**more: object) -> Host:

@@ -10,15 +10,15 @@ import pytest
 
 import samples
 from hostout.errors import PackagingError
-from hostout.packaging.develop import Package, release
-from samples import local_buildout, write
+from hostout.packaging.develop import Package
+from samples import build_one, local_buildout, write
 
 
 def build(folder: Path, name: str = "example", **files: str) -> str:
     """Released once more, with these modules changed; gives what was said."""
     package = write(folder / "src" / name, {**samples.SETUP_CFG, **{f"example/{n}.py": t for n, t in files.items()}})
     try:
-        assert release(Package(name, "1.2", package), local_buildout(folder)).built
+        assert build_one(Package(name, "1.2", package), local_buildout(folder)).built
     finally:
         said = (folder / "parts/hostout/logs" / f"{name}.log").read_text()
     return said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,8 @@ from packaging.tags import platform_tags
 
 import samples
 from hostout.errors import PackagingError
-from hostout.packaging.develop import Package, Released, release
-from samples import local_buildout, write
+from hostout.packaging.develop import Package, Released, releases
+from samples import build_one, local_buildout, write
 
 PLATFORM = next(platform_tags())
 
@@ -33,7 +34,7 @@ def build(directory: Path, files: Mapping[str, str], version: str = "1.2") -> Re
     """A package released from ``directory/src/example`` of a buildout in ``directory``."""
     folder = write(directory / "src" / "example", files)
     name = "my.example" if "src/my/example/__init__.py" in files else "example"
-    return release(Package(name, version, folder), local_buildout(directory))
+    return build_one(Package(name, version, folder), local_buildout(directory))
 
 
 @pytest.fixture(scope="module", params=sorted(KINDS))
@@ -72,7 +73,7 @@ def test_nothing_is_left_in_the_package(built: tuple[str, Released]) -> None:
 
 def test_an_unchanged_package_is_not_built_again(built: tuple[str, Released]) -> None:
     _, released = built
-    again = release(released.package, local_buildout(released.package.folder.parent.parent))
+    again = build_one(released.package, local_buildout(released.package.folder.parent.parent))
     assert not again.built
     assert again.distribution == released.distribution
 
@@ -80,9 +81,9 @@ def test_an_unchanged_package_is_not_built_again(built: tuple[str, Released]) ->
 def test_a_package_for_the_stable_abi_is_not_built_again(tmp_path: Path) -> None:
     folder = write(tmp_path / "src" / "example", samples.SETUP_WITHOUT_VERSION)
     package, local = Package("example", "1.2", folder), local_buildout(tmp_path)
-    first = release(package, local)
+    first = build_one(package, local)
     first.wheel.rename(first.wheel.with_name(first.wheel.name.replace("py3-none-any", "cp39-abi3-" + PLATFORM)))
-    assert not release(package, local).built
+    assert not build_one(package, local).built
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +102,9 @@ def test_entry_points_of_a_recipe_and_scripts_are_kept(recipe: Released) -> None
 def test_a_change_makes_another_version_and_the_same_content_the_same_bytes(recipe: Released, tmp_path: Path) -> None:
     page = recipe.package.folder / "src/my/example/templates/page.txt"
     page.write_text("another page\n")
-    changed = release(recipe.package, local_buildout(tmp_path))
+    changed = build_one(recipe.package, local_buildout(tmp_path))
     page.write_text("a page\n")
-    back = release(recipe.package, local_buildout(tmp_path / "other"))
+    back = build_one(recipe.package, local_buildout(tmp_path / "other"))
     assert changed.distribution.version != recipe.distribution.version
     assert (back.distribution.sha256, back.distribution.filename) == (
         recipe.distribution.sha256,
@@ -114,10 +115,10 @@ def test_a_change_makes_another_version_and_the_same_content_the_same_bytes(reci
 def test_a_package_that_is_the_buildout_folder_ignores_what_buildout_makes(tmp_path: Path) -> None:
     folder = write(tmp_path, samples.HATCHLING)
     local = local_buildout(folder)
-    first = release(Package("example", "1.2", folder), local)
+    first = build_one(Package("example", "1.2", folder), local)
     write(folder, {"bin/run": "x", "var/log": "y", ".installed.cfg": "z", "develop-eggs/example.egg-link": "."})
     write(folder, {"hostoutversions.cfg": "[versions]\n"})
-    assert not release(Package("example", "1.2", folder), local).built
+    assert not build_one(Package("example", "1.2", folder), local).built
     assert first.built
 
 
@@ -145,3 +146,44 @@ def test_variables_of_this_python_do_not_reach_the_build(tmp_path: Path, monkeyp
     write(tmp_path / "poison", {"setuptools.py": "raise RuntimeError('poisoned')\n"})
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "poison"))
     assert build(tmp_path, samples.SETUP_WITHOUT_VERSION).built
+
+
+SETUP = {"setup.py": "import setuptools; setuptools.setup()"}
+WAITS = """\
+import pathlib, time
+from setuptools import setup
+
+here = pathlib.Path({folder!r})
+(here / "{own}").touch()
+end = time.monotonic() + 60
+while not (here / "{other}").exists():
+    assert time.monotonic() < end, "nobody else is built"
+    time.sleep(0.05)
+setup(name="{own}", version="1", py_modules=[])
+"""
+
+
+def waiting(folder: Path, own: str, other: str) -> Package:
+    """A package that is built when another one is being built as well."""
+    text = WAITS.format(folder=str(folder), own=own, other=other)
+    return Package(own, "1", write(folder / "src" / own, {"setup.py": text}))
+
+
+def test_changed_packages_are_built_side_by_side_and_come_in_their_order(tmp_path: Path) -> None:
+    first = Package("first", "1", write(tmp_path / "src" / "first", SETUP))
+    packages = [first, waiting(tmp_path, "second", "third"), waiting(tmp_path, "third", "second")]
+    found = releases(packages, local_buildout(tmp_path))
+    assert [one.package for one in found] == packages
+    assert [one.distribution.filename.partition("-")[0] for one in found][1:] == ["second", "third"]
+    assert all(one.built for one in found)
+
+
+def test_when_one_does_not_build_the_others_are_not_waited_for(tmp_path: Path) -> None:
+    fails = write(tmp_path / "src" / "fails", {"setup.py": "raise ValueError('wrong here')"})
+    first = Package("first", "1", write(tmp_path / "src" / "first", SETUP))
+    began = time.monotonic()
+    with pytest.raises(PackagingError, match=r"develop package fails .* does not build") as raised:
+        # this one would wait for a minute
+        releases([first, Package("fails", "1", fails), waiting(tmp_path, "a", "b")], local_buildout(tmp_path))
+    assert "wrong here" in str(raised.value)
+    assert time.monotonic() - began < 50

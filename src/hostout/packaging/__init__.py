@@ -39,7 +39,7 @@ def prepare(host: Host, local: LocalBuildout, emit: Emit) -> Release:
     found = closures.closure(host, local, rehearsal)
     for member in closures.unknown(found.shipped, local):
         emit(Event("hostout", f"not in this buildout: {member.name} = {member.version}"))
-    released = [develop.release(p, local, host.hash_ignore) for p in closures.packages(found.shipped, local)]
+    released = develop.releases(closures.packages(found.shipped, local), local, host.hash_ignore)
     closures.check_dependencies(released, found, local)
     release = _release(host, local, bundle, rehearsal, found, released)
     _write_configuration(release, host, local)

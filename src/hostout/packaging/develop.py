@@ -14,7 +14,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -73,14 +75,42 @@ class Released:
         return Path(self.distribution.path)
 
 
-def release(package: Package, local: LocalBuildout, ignore: Sequence[str] = ()) -> Released:
-    """The distribution of a develop package; raises PackagingError with its last lines where it does not build."""
+@dataclass(frozen=True)
+class Looked:
+    """What a develop package consists of, and the wheel of this content from before."""
+
+    package: Package
+    found: Sequence[Source]
+    digest: str
+    kept: Path | None
+
+
+def releases(packages: Sequence[Package], local: LocalBuildout, ignore: Sequence[str] = ()) -> list[Released]:
+    """The distributions of develop packages; raises PackagingError with the last lines of one that does not build."""
+    looked = [_look(package, local, ignore) for package in packages]
+    wheels = iter(_built([one for one in looked if one.kept is None], local))
+    return [
+        Released(one.package, _distribution(one.kept or next(wheels)), one.digest, built=one.kept is None)
+        for one in looked
+    ]
+
+
+def _look(package: Package, local: LocalBuildout, ignore: Sequence[str]) -> Looked:
     found = sources(package.folder, made_by_buildout(local))
     digest = content_hash(found, ignore)[:10]
-    places = Places.of(local)
-    kept = _kept(places.wheels, package.name, digest)
-    wheel = kept or _build(package, found, digest, places, local)
-    return Released(package, _distribution(wheel), digest, built=kept is None)
+    return Looked(package, found, digest, _kept(Places.of(local).wheels, package.name, digest))
+
+
+def _built(changed: Sequence[Looked], local: LocalBuildout) -> list[Path]:
+    """Their wheels: the first one alone, as the others are mostly built in the environment that is made for it."""
+    first = [_build(one, local, bool) for one in changed[:1]]
+    given_up = threading.Event()
+    with ThreadPoolExecutor(max(2, os.cpu_count() or 2), "hostout-building") as pool:
+        try:
+            return [*first, *pool.map(lambda one: _build(one, local, given_up.is_set), changed[1:])]
+        finally:
+            # also what somebody interrupts is not waited for
+            given_up.set()
 
 
 def made_by_buildout(local: LocalBuildout) -> tuple[Path, ...]:
@@ -119,35 +149,38 @@ def _distribution(wheel: Path) -> Distribution:
     return Distribution(name[1], version, wheel.name, sha256, len(content), str(wheel), develop=True)
 
 
-def _build(package: Package, found: Sequence[Source], digest: str, places: Places, local: LocalBuildout) -> Path:
-    """A clean copy built by its own backend; the wheel with its final version in our cache."""
+def _build(one: Looked, local: LocalBuildout, given_up: Callable[[], bool]) -> Path:
+    """A clean copy built by its own backend, unless that is ``given_up``; its wheel with the final version, kept."""
+    package, places = one.package, Places.of(local)
     log = places.logs / f"{package.name}.log"
     places.wheels.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="hostout-") as temporary:
         copied, built = Path(temporary, "source", package.folder.name), Path(temporary, "wheel")
         copied.mkdir(parents=True)
         built.mkdir()
-        copy(found, copied)
+        copy(one.found, copied)
         _restore_history(copied, package.version)
-        done = _run(copied, built, places.environments, log, _environment(package, local))
+        done = _run(copied, built, places.environments, log, _environment(package, local), given_up)
         wheels = list(built.glob("*.whl"))
         if not done.ok or not wheels:
             raise PackagingError(_failure(package, done))
-        return wheelfile.rewrite(wheels[0], _version(wheels[0], package, digest), places.wheels)
+        return wheelfile.rewrite(wheels[0], _version(wheels[0], package, one.digest), places.wheels)
 
 
-def _run(copied: Path, built: Path, kept: Path, log: Path, variables: Mapping[str, str]) -> process.Finished:
+def _run(
+    copied: Path, built: Path, kept: Path, log: Path, variables: Mapping[str, str], given_up: Callable[[], bool]
+) -> process.Finished:
     """In the environment of the last time, as long as the package asks for the same and that works; else asked anew."""
     ready = environments.ready(copied, kept, process.clean_environment(variables))
     if ready is not None:
         own = {**variables, **ready.variables}
-        done = process.run(ready.argv(built), log, timeout=TIMEOUT, cwd=copied, environment=own)
+        done = process.run(ready.argv(built), log, timeout=TIMEOUT, cwd=copied, environment=own, hopeless=given_up)
         if done.ok:
             return done
     folders = map(str, (copied, built, kept))
     trust = "trust" if ready is None else "anew"
     argv = [sys.executable, "-c", LOADER, json.dumps(sys.path), str(PROGRAM), *folders, trust]
-    return process.run(argv, log, timeout=TIMEOUT, cwd=copied, environment=variables)
+    return process.run(argv, log, timeout=TIMEOUT, cwd=copied, environment=variables, hopeless=given_up)
 
 
 def _failure(package: Package, done: process.Finished) -> str:

@@ -1,0 +1,1 @@
+Develop packages that changed are built side by side.
