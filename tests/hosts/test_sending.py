@@ -47,7 +47,7 @@ MODES = {"first": "auto", "second": "auto", "strict": "index", "sends": "here"}
 
 
 @pytest.fixture
-def project(machine: Machine, tmp_path: Path) -> Project:
+def project(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """The example with a distribution that is worth fetching, and parts that get theirs in every way."""
     machine.add_user("app")
     project = hello(environment("6.0.1"), tmp_path, machine)
@@ -61,6 +61,8 @@ def project(machine: Machine, tmp_path: Path) -> Project:
     project.write("late.py", LATE)
     for name, text in (("base.cfg", LARGE), ("buildout.cfg", parts)):
         project.write(name, (project.folder / name).read_text() + text)
+    # where zc.buildout looks when no ``index`` is set: nobody looks through the list of all packages for ours
+    monkeypatch.setenv("buildout_testing_index_url", str(tmp_path / "links"))
     project.build()
     return project
 
