@@ -13,7 +13,7 @@ import pytest
 
 from buildouts import BuildoutEnvironment, environment
 from machines import Machine
-from projects import Project, hello, uploaded
+from projects import Project, hello, settle, uploaded
 
 pytestmark = [pytest.mark.buildout, pytest.mark.machine]
 
@@ -30,6 +30,20 @@ test -e /srv/points/pause-$1 || exit 0
 touch /srv/points/reached-$1
 while test -e /srv/points/pause-$1; do sleep 0.1; done
 """
+COMPILING = "pgrep -f 'buildout/[^/]*/bin/[p]ython -I -S -B /proc/self/fd/'"
+HOLD = f"""\
+#!/bin/sh
+# whoever compiles bytecode is held as soon as they begin
+for each in $(seq 2000); do kill -STOP $({COMPILING}) && touch /srv/points/held && exit; sleep 0.02; done
+"""
+
+UNCOMPILED = """
+find /srv/buildout-cache/eggs/v5 /srv/buildout-cache/buildout -name '*.py' -size +0 | while read -r each; do
+    set -- "${each%/*}/__pycache__/$(basename "${each%.py}")".cpython-*.pyc
+    test -e "$1" || echo "$each"
+done
+"""
+UNNAMED = "find /srv/buildout-cache -path '*/__pycache__/.*'"
 PAUSES = """
     build-commands = /usr/local/bin/pause build
     migrate-commands = /usr/local/bin/pause migrate
@@ -61,6 +75,12 @@ def left(machine: Machine) -> None:
     until("all sessions end", lambda: not machine.run("loginctl --no-legend list-sessions").stdout.strip())
     scopes = "systemctl --no-legend list-units --state=active,deactivating 'session-*.scope'"
     until("all that was in them ends", lambda: not machine.run(scopes).stdout.strip())
+
+
+def hold(machine: Machine) -> None:
+    """From now on who compiles bytecode does not get on with it."""
+    machine.write("/usr/local/bin/hold", HOLD, 0o755)
+    machine.run("setsid /usr/local/bin/hold >/dev/null 2>&1 </dev/null &")
 
 
 def state(machine: Machine, number: int) -> str:
@@ -123,9 +143,14 @@ def test_host_ends_what_a_user_leaves_running(machine: Machine, tmp_path: Path) 
 def test_build_goes_on_and_what_was_started_survives(
     env: BuildoutEnvironment, machine: Machine, tmp_path: Path, user: str
 ) -> None:
+    hold(machine)
     project = deployed(env, tmp_path, machine, user)
     left(machine)
     assert FIRST in machine.http()
+    assert machine.exists("/srv/points/held")
+    machine.run(f"kill -CONT $({COMPILING})")
+    settle(machine)
+    assert machine.run(UNCOMPILED).stdout == ""
     with paused(machine, project, "build"):
         assert machine.run("pgrep -f 'pause build'").stdout
         assert state(machine, 2) == "staging"
@@ -166,6 +191,13 @@ def test_who_cannot_become_root_is_told(env: BuildoutEnvironment, machine: Machi
     project = hello(env, tmp_path, machine, "app", "no-sudo = true")
     project.edit("buildout.cfg", START, HELLO)
     project.build()
+    hold(machine)
     said = project.succeed("host1", "deploy")
     warning = "this host ends what a user leaves running (KillUserProcesses of logind): without root, builds and"
     assert len([line for line in said.splitlines() if warning in line]) == 1
+    # bytecode as well: what was not compiled is left to Python, and nothing is half done
+    left(machine)
+    assert machine.exists("/srv/points/held")
+    assert machine.run(COMPILING, check=False).stdout == machine.run(UNNAMED).stdout == ""
+    assert machine.run(UNCOMPILED).stdout != ""
+    assert "is live already" in project.succeed("host1", "deploy")
