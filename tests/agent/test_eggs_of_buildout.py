@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import eggmanifests
-from agentclient import CONFIG, Place, sha256, stage
+from agentclient import CONFIG, Place, send_files, sha256, stage
 from buildouts import PINS, BuildoutEnvironment
 from filling import Filler, record
 from wheelsamples import EVERY_SORT, Wheel, plain, tree
@@ -166,7 +166,7 @@ def test_egg_that_a_power_failure_emptied_is_whole_in_the_next_build(able: Place
 
 
 @buildout
-def test_sdist_is_made_into_an_egg_by_buildout_once_and_then_known(able: Place, tmp_path: Path) -> None:
+def test_sdist_is_made_into_an_egg_once_before_buildout_starts_and_then_known(able: Place, tmp_path: Path) -> None:
     (tmp_path / "setup.py").write_text(
         "from setuptools import setup\n"
         "setup(name='hostouttest-source', version='1.0', py_modules=['hostouttest_source'])\n"
@@ -180,9 +180,31 @@ def test_sdist_is_made_into_an_egg_by_buildout_once_and_then_known(able: Place, 
         "recipe = doing\ncode = import sys, zc.buildout.easy_install as e; e.install(['hostouttest-source'], "
         "'${buildout:eggs-directory}', links=['${buildout:download-cache}/dist'], path=sys.path)\n"
     )
-    dists = [record(sdist), record(able.dist / "doing-1.0-py3-none-any.whl")]
+    more = {"config": "do.cfg", "dists": [record(sdist), record(able.dist / "doing-1.0-py3-none-any.whl")]}
     agent = able.agent()
-    assert stage(able, agent, "0001-aaaaaaaa", {"do.cfg": config.encode()}, config="do.cfg", dists=dists).result
-    assert agent.request("build", {"name": "0001-aaaaaaaa"}).result["state"] == "built"
+    for name, made in (("0001-aaaaaaaa", [f"pip wheel {sdist.name}"]), ("0002-bbbbbbbb", [])):
+        assert stage(able, agent, name, {"do.cfg": config.encode()}, **more).result
+        reply = agent.request("build", {"name": name})
+        assert reply.result["state"] == "built"
+        assert reply.lines("run") == [*made, "bin/buildout -U -N -c do.cfg"]
+        assert not any("Getting distribution" in line for line in reply.lines("out"))
     (note,) = (able.cache / "eggs" / ".hostout" / "v5").glob("hostouttest_source*.json")
     assert json.loads(note.read_text())["sha256"] == [sha256(sdist.read_bytes())]
+
+
+def test_sdist_of_which_no_wheel_can_be_made_is_named_before_buildout_starts(ready: Place) -> None:
+    agent = ready.agent()
+    agent.request("layout")
+    there = {path.name for path in (ready.cache / "eggs/v5").glob("*")}
+    sdist = (b"no archive", "hostouttest_broken-1.0.tar.gz")
+    send_files(agent, [sdist], "dist")
+    dists = [record(ready.dist / sdist[1])]
+    assert stage(ready, agent, "0001-aaaaaaaa", {}, dists=dists).result
+    reply = agent.request("build", {"name": "0001-aaaaaaaa"})
+    assert reply.message.startswith(f"pip wheel {sdist[1]} failed (status ")
+    assert reply.message.endswith("): install there what it lacks, or deploy a version that has a wheel for this host")
+    assert reply.lines("run") == [f"pip wheel {sdist[1]}"] and reply.last["tail"]
+    (ready.dist / sdist[1]).write_bytes(b"another")
+    assert agent.request("build", {"name": "0001-aaaaaaaa"}).message.startswith(f"{sdist[1]} is damaged on the host: ")
+    assert {path.name for path in (ready.cache / "eggs/v5").glob("*")} == there
+    (ready.dist / sdist[1]).unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -246,14 +247,23 @@ def test_hundreds_of_files_come_over_a_few_connections(laid_out: Place, serve: S
     assert index.connections < 20
 
 
-def test_full_disk_is_one_line_and_what_arrived_before_stays(place: Place, small_disk: Path, serve: Serve) -> None:
+@pytest.mark.parametrize("sized", [True, False], ids=["of known size", "of unknown size"])
+def test_full_disk_is_one_line_and_with_more_room_the_rest_is_fetched(
+    place: Place, small_disk: Path, serve: Serve, sized: bool
+) -> None:
     place.extra["cache"] = str(small_disk / "cache")
     agent = place.agent()
     agent.request("layout")
     files = {**CONTENT, WHEEL: CONTENT[WHEEL] * 2}
-    message = fetch(agent, serve(files=files).url(), files=wanted(files)).message
-    assert message.startswith(f"{place.dist}: no space left on the file system")
+    index = serve(files=files)
+    message = fetch(agent, index.url(), files=wanted(files, sized)).message
+    assert message.startswith(f"{place.dist}: no space left on the file system") and "\n" not in message
     assert agent.request("facts").result["facts"]["partial"].get(sha256(files[WHEEL])) is None
+    assert not (place.dist / WHEEL).exists()
+
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    assert fetch(agent, index.url(), files=wanted(files, sized)).result["missing"] == {}
+    assert {path.name: path.read_bytes() for path in place.dist.iterdir()} == files
     place.end()
 
 

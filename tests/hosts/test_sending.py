@@ -7,6 +7,8 @@ import random
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -122,6 +124,36 @@ def test_distributions_come_from_an_index_or_from_here_and_are_what_was_tested(
     assert f"    {NAME} (sha256 {right}): there it has the sha256 {other}\n" in said
     assert "    waitress-3.0.2-py3-none-any.whl (sha256 " in said
     assert machine.run("ls /srv/strict/cache/downloads/dist").stdout == ""
+
+
+def test_cache_that_fills_up_while_the_host_fetches_is_one_line_and_nothing_is_half_done(
+    project: Project, machine: Machine, index: DistantIndex
+) -> None:
+    cache, host = "/srv/first/cache", urlsplit(project.environment["PIP_INDEX_URL"]).hostname
+    machine.run(f"install -d -o app {cache} && mount -t tmpfs -o size=80m,uid=app none {cache}")
+    index.serves = Filling(machine, cache)
+    said = project.fail(1, "first", "predeploy", "uploadeggs")
+    assert said.endswith(
+        f"Hostout: let the host fetch 3 files, 3.1 MB, from {host}\n"
+        f"Hostout: [first] {cache}/downloads/dist: no space left on the file system: 0.0 MB free\n"
+    )
+    assert machine.run(f"find {cache}/downloads/dist -type f").stdout == ""
+    index.serves = {}
+    machine.run(f"rm {cache}/full")
+    project.succeed("first", "predeploy", "uploadeggs")
+    assert digest(machine, "first") == hashlib.sha256(index.files[NAME]).hexdigest()
+
+
+class Filling(dict[str, bytes]):
+    """What an index serves, while somebody else takes the rest of the cache's file system."""
+
+    def __init__(self, machine: Machine, cache: str) -> None:
+        super().__init__()
+        self._machine, self._cache = machine, cache
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._machine.run(f"cat /dev/zero > {self._cache}/full", check=False)
+        return default
 
 
 def test_host_that_reaches_no_index_is_sent_everything_soon(

@@ -368,8 +368,10 @@ def test_what_has_to_be_compiled_travels_as_source_with_what_that_takes(
     assert any("built on the host: hostouttest_native = 1.0" in text for text in said.texts)
     backend.unlink()
     index.asked.clear()
+    said.events.clear()
     again, _ = wheels.choose(release("hostouttest_native"), local, facts(**ARM), said)
     assert again == parts
+    assert not index.asked and not any("Fetching" in text for text in said.texts), "nor is it tried to build it here"
     (Path(local.parts_directory) / "hostout/dist" / backend.name).unlink()
     with pytest.raises(PackagingError, match="has to be built on the host, and what that takes cannot be had"):
         wheels.choose(release("hostouttest_native"), local, facts(**ARM), said)

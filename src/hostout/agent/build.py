@@ -7,14 +7,15 @@ What does not belong here: stopping or starting anything.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from . import compiling, eggs, job, layout, manifest, release, steps
+from . import compiling, eggs, job, layout, manifest, release, sources, steps
 from .failure import Cancelled, Failed, is_full
 from .protocol import BUILT, STAGING
 from .release import Release
 from .session import Session
-from .site import Site
+from .sources import hermetic
 from .steps import Runner
 
 
@@ -32,7 +33,7 @@ def _build(session: Session, staged: Release, args: Mapping[str, Any]) -> None:
     compiling.stop(session.site)
     runner = Runner(session, session.site.log(staged.name), session.site.path, cancellable=True)
     runner.all(steps.as_root(args.get("commands", ())), "build-command")
-    eggs.fill(session, staged)
+    eggs.fill(session, staged, _maker(runner, staged))
     _still_wanted(session)
     _buildout(session, runner.at(staged.folder), staged, args)
     eggs.settle(session, staged)
@@ -42,6 +43,12 @@ def _build(session: Session, staged: Release, args: Mapping[str, Any]) -> None:
     manifest.write(session, staged)
     _still_wanted(session)
     staged.changed(state=BUILT)
+
+
+def _maker(runner: Runner, staged: Release) -> eggs.Make | None:
+    """Who makes wheels of source distributions; nobody where the release has no pip."""
+    environment = staged.record.get("environment")
+    return partial(sources.wheel, runner, str(environment)) if environment else None
 
 
 def _still_wanted(session: Session) -> None:
@@ -69,15 +76,3 @@ def _buildout(session: Session, runner: Runner, staged: Release, args: Mapping[s
 
 def _shown(options: list[str]) -> str:
     return " ".join(["bin/buildout", *options])
-
-
-def hermetic(site: Site) -> dict[str, str]:
-    """Pip, where a recipe calls it, sees the cache and nothing else."""
-    return {
-        "BUILDOUT_HOME": "/nonexistent",
-        "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": str(site.dist),
-        "PIP_CONFIG_FILE": "/dev/null",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PIP_NO_CACHE_DIR": "1",
-    }

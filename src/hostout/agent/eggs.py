@@ -1,7 +1,7 @@
 """Filling buildout's egg cache from wheels: each egg complete under its name, or absent.
 
-What is there already is taken where it is known to be made from the same file, or found to be equal; for the rest
-buildout finds nothing left to unpack, except where a distribution is no wheel.
+What is there already is taken where it is known to be made from the same file, or found to be equal. What is no wheel
+becomes one first: buildout finds nothing left to unpack, and nothing to compile.
 What does not belong here: what an egg consists of (``wheel.py``), buildout's own run.
 """
 
@@ -12,6 +12,8 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from . import sharing, store, uses
@@ -27,10 +29,15 @@ Dist = Mapping[str, Any]
 """A distribution as a record has it: ``filename``, ``sha256``, ``develop``."""
 
 
-def fill(session: Session, release: Release) -> None:
+Make = Callable[[Dist, Path], Path]
+"""Makes a wheel of a source distribution in that folder; gives its path."""
+
+
+def fill(session: Session, release: Release, make: Make | None = None) -> None:
     """Unpack every wheel of the release that the cache has no whole egg of; broken eggs are moved aside.
 
-    Raises Failed, with no egg changed, where one that another release is made from would have to be replaced.
+    With ``make`` source distributions become eggs as well; without it buildout makes those. Raises Failed, with no egg
+    changed, where one that another release is made from would have to be replaced, or where a wheel cannot be made.
     """
     shelf = shelf_of(session.site, release)
     if not release.record.get("dists"):
@@ -41,11 +48,14 @@ def fill(session: Session, release: Release) -> None:
             shelf.prepare(alone)
             missing = _missing(shelf, _wheels(release))
             broken = _broken(shelf, _others(release))
+            unmade = [dist for dist in _others(release) if make and not _is_made(shelf, dist)]
         _refuse_replacing(session, release, shelf, broken)
-        with _owning(session, shelf):
-            _move_aside(session, shelf, [egg for egg, _ in broken])
-        if missing:
-            _fill(session, release, shelf, missing)
+        if not (missing or broken or unmade):
+            return
+        with _made(session, shelf, missing, unmade, make) as made, shelf.turn(session.buildout):
+            with _owning(session, shelf):
+                _move_aside(session, shelf, [egg for egg, _ in broken])
+            _shelve(session, release, shelf, made)
     except OSError as error:
         raise storage(error, shelf.folder) from error
 
@@ -121,23 +131,34 @@ def _broken(shelf: Shelf, others: Iterable[Dist]) -> list[tuple[str, Dist]]:
     return [(egg, dist) for egg, dist in found if not _fits(shelf, egg, dist)]
 
 
+def _is_made(shelf: Shelf, dist: Dist) -> bool:
+    return any(_fits(shelf, egg, dist) for egg in _eggs(shelf, dist))
+
+
 def _fits(shelf: Shelf, egg: str, dist: Dist) -> bool:
     sources = shelf.sources(egg)
     return dist["sha256"] in sources if sources else shelf.intact(egg)
 
 
-def _fill(session: Session, release: Release, shelf: Shelf, missing: Sequence[Dist]) -> None:
-    owner = session.buildout
-    with shelf.workplace(owner) as work:
-        jobs = [
-            Job(session.site.dist / str(dist["filename"]), _digest(dist), shelf.tag, work / str(number))
-            for number, dist in enumerate(missing)
-        ]
-        made = {one.name: one for one in unpack(jobs, owner)}
+@contextmanager
+def _made(
+    session: Session, shelf: Shelf, wheels: Sequence[Dist], sources: Sequence[Dist], make: Make | None
+) -> Iterator[list[Made]]:
+    """The eggs, before they get their names; that of a source distribution is one of that file."""
+    with shelf.workplace(session.buildout) as work:
+        built = {make(dist, work / f"wheel{number}"): dist for number, dist in enumerate(sources)} if make else {}
+        files = [(session.site.dist / str(dist["filename"]), _digest(dist)) for dist in wheels]
+        files += [(path, None) for path in built]
+        jobs = [Job(path, digest, shelf.tag, work / str(number)) for number, (path, digest) in enumerate(files)]
+        made = {one.name: one for one in unpack(jobs, session.buildout)}
         # a name stands for a complete egg, also after a power failure; that of an egg that was there already as well
         os.sync()
-        with shelf.turn(owner):
-            _shelve(session, release, shelf, list(made.values()))
+        origin = {path.name: dist for path, dist in built.items()}
+        yield [_of_source(one, origin[one.filename]) if one.filename in origin else one for one in made.values()]
+
+
+def _of_source(one: Made, dist: Dist) -> Made:
+    return replace(one, filename=str(dist["filename"]), digest=str(dist["sha256"]))
 
 
 def _digest(dist: Dist) -> str | None:
@@ -146,7 +167,7 @@ def _digest(dist: Dist) -> str | None:
 
 def _shelve(session: Session, release: Release, shelf: Shelf, made: Sequence[Made]) -> None:
     """Give them their names; an egg that is there already stays where it is equal."""
-    dists = {str(dist["filename"]): dist for dist in _wheels(release)}
+    dists = {str(dist["filename"]): dist for dist in (*_wheels(release), *_others(release))}
     with _owning(session, shelf):
         new = [one for one in made if not shelf.exists(one.name)]
         other = [one for one in made if one not in new and not _is_there(shelf, one)]

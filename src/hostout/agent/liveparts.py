@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import application, durable, manifest, people, tree
-from .build import hermetic
 from .failure import Failed, storage
 from .people import Person
 from .release import Release
 from .session import Session
+from .sources import hermetic
 
 _CONFIG = "buildout.cfg"
 _INSTALLED = "installed.cfg"

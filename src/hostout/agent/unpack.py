@@ -140,15 +140,29 @@ def _outcome(job: Job) -> Mapping[str, Any]:
 def _do(job: Job) -> Mapping[str, Any]:
     name = job.source.name
     with job.source.open("rb") as file:
-        digest = _digest(file)
-        if job.digest not in (None, digest):
-            raise Failed(f"{name} is damaged on the host: its sha256 is {digest}, not {job.digest}")
+        digest = _checked(file, name, job.digest)
         with wheel.opened(file, name) as archive:
             egg = wheel.egg(archive, job.tag)
             for inner in ("", *sorted(egg.folders)):
                 (job.folder / inner).mkdir(parents=True, exist_ok=True)
             wheel.write(archive, egg.files, job.folder)
     return {"name": egg.name, "folder": str(job.folder), "filename": name, "digest": digest}
+
+
+def check(path: Path, digest: str) -> None:
+    """Raise Failed where the file has another sha256, or is not there."""
+    try:
+        with path.open("rb") as file:
+            _checked(file, path.name, digest)
+    except FileNotFoundError:
+        raise Failed(f"{path} is not there") from None
+
+
+def _checked(file: IO[bytes], name: str, wanted: str | None) -> str:
+    digest = _digest(file)
+    if wanted not in (None, digest):
+        raise Failed(f"{name} is damaged on the host: its sha256 is {digest}, not {wanted}")
+    return digest
 
 
 def _digest(file: IO[bytes]) -> str:

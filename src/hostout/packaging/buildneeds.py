@@ -52,13 +52,22 @@ def wheels(
 
     Raises PackagingError where they cannot be had. What was found is kept, and not asked for again.
     """
-    kept, key = Places.of(local).builds, f"{sha256} {target} {sorted(environment.items())}"
+    kept, key = Places.of(local).builds, f"{_begin(sha256, target)}{sorted(environment.items())}"
     known = _read(kept)
     folder = Places.of(local).wheels
     if key not in known or not all((folder / name).exists() for name in known[key]):
         known[key] = [path.name for path in _found(source, local, target, environment)]
         kept.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
     return [folder / name for name in known[key]]
+
+
+def are_known(sha256: str, local: LocalBuildout, target: Target) -> bool:
+    """Whether a source distribution went to such a host before, as no wheel could be made here."""
+    return any(key.startswith(_begin(sha256, target)) for key in _read(Places.of(local).builds))
+
+
+def _begin(sha256: str, target: Target) -> str:
+    return f"{sha256} {target} "
 
 
 def _found(source: Path, local: LocalBuildout, target: Target, environment: Mapping[str, str]) -> list[Path]:

@@ -73,6 +73,7 @@ class Search:
         self._take(self._here)
         self._pack(wanted for wanted in self._left() if wanted.is_built_here)
         self._take(self._only_on_host)
+        self._take(self._source_as_before)
         notes = self._fetch() if self._left() else Notes()
         self._say(notes)
         self._check_complete(notes)
@@ -135,6 +136,12 @@ class Search:
         here = (self._distribution(wanted.pin, path) for one, path in self._same(wanted) if not one.is_wheel)
         there = (d for d, one in self._there(wanted) if not one.is_wheel and d.sha256 in wanted.locked.values())
         return next(here, None) or next(there, None)
+
+    def _source_as_before(self, wanted: Wanted) -> Distribution | None:
+        """The same where it is the only file that was tested, and known to be nothing that can be built here."""
+        found = self._source(wanted) if wanted.sources and not wanted.wheels else None
+        known = found is not None and buildneeds.are_known(found.sha256, self._local, self._target)
+        return found if known else None
 
     def _same(self, wanted: Wanted) -> Iterator[tuple[File, Path]]:
         """The files here that are what was tested, the best first; one that is damaged is said, and left aside."""
