@@ -45,7 +45,8 @@ class OverSsh:
 
     def connect(self, host: Host, label: str) -> Connection:
         """An open connection. Raises ``ConnectionFailed``."""
-        return self._early.take(host.name) or self._connect(host, label)
+        opened = self._early.take(host.name)
+        return self._connect(host, label) if opened is None else opened
 
     def connect_early(self, host: Host, label: str) -> None:
         """Begins to open the connection that ``connect`` gives later, beside what else is done."""

@@ -46,6 +46,3 @@ def wheel(runner: Runner, environment: str, dist: Mapping[str, Any], folder: Pat
         raise failure.but(f"{failure.message}: {'the disk is full' if full else hint}") from failure
     (made,) = folder.glob("*.whl")
     return made
-
-
-__all__ = ["hermetic", "wheel"]
