@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import random
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,10 @@ def index(project: Project, machine: Machine, tmp_path: Path) -> Iterator[Distan
         way.connect((machine.address, 9))
         here = str(way.getsockname()[0])
     files = {NAME: (tmp_path / "links" / NAME).read_bytes()}
+    # that index has not what builds the example; another version than that of zc.buildout's environment, which is sent
+    fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(tmp_path / "tools")]
+    subprocess.run([*fetch, "setuptools==75.8.2"], check=True, timeout=120)
+    project.environment["PIP_FIND_LINKS"] = str(tmp_path / "tools")
     with serving(DistantIndex(files, password="ann:s3cret"), here) as index:
         project.environment["PIP_INDEX_URL"] = index.url(here, "ann:s3cret")
         yield index
