@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
 
 from hostout.agent import protocol
@@ -249,6 +250,19 @@ def test_a_local_file_that_changes_while_it_is_sent_is_named(
     args = {"blobs": [large.announced()], "path": large.path}
     with pytest.raises(RemoteError, match=f"^upload: {tmp_path / 'large'} is not what it was "):
         agent.request(Step(how, "", args), [large])
+    agent.close()
+
+
+def test_an_answer_that_was_on_its_way_when_a_file_was_cut_is_not_believed(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = local(tmp_path / "large", bytes(64 << 20))
+    agent = start(log_in(server), package, heard)
+    # the host hears that nothing more comes, and its answer arrives before this side is closed
+    monkeypatch.setattr(paramiko.Channel, "close", paramiko.Channel.shutdown_write)
+    with pytest.raises(RemoteError, match=f"^upload: {tmp_path / 'large'} is not what it was "):
+        agent.request(Step("cut", "", {"blobs": [large.announced()], "path": large.path}), [large])
+    monkeypatch.undo()
     agent.close()
 
 

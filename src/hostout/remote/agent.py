@@ -124,7 +124,7 @@ class Agent:
         try:
             if before:
                 self._answer(to=before)
-            return self._finish(step)
+            result = self._finish(step)
         except KeyboardInterrupt:
             self._cancel(sender)
             raise
@@ -135,6 +135,10 @@ class Agent:
                 # what arrived may not be what was announced because it is not any more
                 _check(blobs)
             raise
+        if sender.failure is not None:
+            # the end of the channel was taken for that of the bytes, and the answer was on its way already
+            raise sender.failure
+        return result
 
     def _finish(self, step: Step) -> Json:
         result = self._answer()
