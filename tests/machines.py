@@ -161,8 +161,11 @@ class Machine:
 
     # ----- life ---------------------------------------------------------------------------------------------------
 
-    def reset(self) -> None:
-        """Back to the fresh system; ``wait`` before it is used."""
+    def reset(self, *, keep: bool = False) -> None:
+        """Back to the fresh system; ``wait`` before it is used. With ``keep`` the old disk stays until the end."""
+        if keep:
+            self._switch_off()
+            self._lay_aside()
         self.remove()
         self._mount()
         self.start()
@@ -190,10 +193,18 @@ class Machine:
 
     def remove(self) -> None:
         """Switches it off and throws its disk away."""
-        self._stop(signal.SIGKILL)
-        unmount(self.root)
+        self._switch_off()
         for name in ("upper", "work"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def _switch_off(self) -> None:
+        self._stop(signal.SIGKILL)
+        unmount(self.root)
+
+    def _lay_aside(self) -> None:
+        disk = self.folder / "upper"
+        if disk.exists():
+            disk.rename(self.folder / f"upper.{len(list(self.folder.glob('upper.*')))}")
 
     def _stop(self, how: signal.Signals) -> None:
         if self._process is None:

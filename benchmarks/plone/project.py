@@ -107,11 +107,9 @@ def fill(wheels: Path, folder: Path) -> None:
     shutil.rmtree(home)
 
 
-def working_copy(there: Fleet, name: str, caches: Path, index: str, eggs_from: str) -> Project:
+def working_copy(there: Fleet, caches: Path, index: str, eggs_from: str) -> Project:
     """A new checkout of a developer whose caches are filled; ``bin/buildout`` made its ``bin/hostout`` just now."""
-    folder = there.folder / name
-    shutil.rmtree(folder, ignore_errors=True)
-    project = there.project(name)
+    project = there.project(f"work{len(list(there.folder.glob('work*')))}")
     (project.home / ".buildout/default.cfg").write_text(DEFAULTS.format(caches=caches, index=index))
     for source in SOURCES:
         shutil.copy(HERE / source, project.folder)
