@@ -18,7 +18,7 @@ from hostout.commands.host import HostoutHost
 from hostout.deploy.plan import Client, Contents, Hooks
 from hostout.deploy.surroundings import Surroundings
 from hostout.model import Emit, Facts, Host, Indexes, LocalBuildout, Release, RunOptions
-from hostout.packaging import indexes, unmet, wheels
+from hostout.packaging import indexes, process, unmet, wheels
 
 if TYPE_CHECKING:
     from hostout.deploy.engine import Deployment
@@ -26,18 +26,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Packaging:
-    """The room ``packaging`` for one host."""
+    """The room ``packaging`` for one host; ``meanwhile`` is called whenever it waits for another program."""
 
     host: Host
     local: LocalBuildout
     emit: Emit
+    meanwhile: Callable[[], None]
     _released: list[Release] = field(default_factory=list)
     _chosen: dict[str, Contents] = field(default_factory=dict)
 
     def prepare(self) -> Release:
         """The release, its develop packages built; made once."""
         if not self._released:
-            self._released.append(packaging.prepare(self.host, self.local, self.emit))
+            with process.meanwhile(self.meanwhile):
+                self._released.append(packaging.prepare(self.host, self.local, self.emit))
         return self._released[0]
 
     def contents(self, release: Release, facts: Facts) -> Contents:

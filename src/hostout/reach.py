@@ -1,7 +1,8 @@
 """How the hosts of a session are reached: over SSH, with one person to ask and passwords asked for once.
 
-Fabric is loaded when the first command needs a host; in a deployment beside the packaging, which waits for build
-backends. What does not belong here: which hosts, and in which order (``session``).
+Fabric is loaded when the first command needs a host; in a deployment while the packaging waits for another program, not
+before that, as both would want the one core that a Python has. What does not belong here: which hosts, and in which
+order (``session``).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class OverSsh:
         self.passwords = PasswordCache(hide)
         self._early: Early[Connection] = Early()
         self._packagings: dict[str, Packaging] = {}
+        self._loading = Loading()
 
     def login(self, host: Host) -> tuple[str, int]:
         """User and port, from the options and the ssh configuration. Connects to nothing."""
@@ -78,7 +80,6 @@ class OverSsh:
         """Checks, packages and questions all hosts, before anything is changed on one; what went wrong by host."""
         from hostout.deploy.fleet import Candidate, prepare  # noqa: PLC0415 - as above
 
-        load_meanwhile()
         candidates = [Candidate(host, self._packaging(host.host_part).prepare) for host in hosts]
         return prepare(candidates, extent, keep_going=keep_going)
 
@@ -86,17 +87,24 @@ class OverSsh:
         from hostout.assembly import Packaging  # noqa: PLC0415 - as above
 
         if host.name not in self._packagings:
-            self._packagings[host.name] = Packaging(host, self.local, self.emit)
+            self._packagings[host.name] = Packaging(host, self.local, self.emit, self._loading.begin)
         return self._packagings[host.name]
 
 
-def load_meanwhile() -> None:
-    """Begins to load Fabric and what needs it; whoever imports it next waits for that."""
-    threading.Thread(target=_load, name="hostout-loading").start()
+class Loading:
+    """Fabric and what needs it, loaded beside something else; whoever imports it next waits for that."""
 
+    def __init__(self) -> None:
+        self._begun = False
 
-def _load() -> None:
-    # an error is met again, and reported, by who imports it next
-    with contextlib.suppress(Exception):
-        import_module("hostout.deploy.engine")
-        import_module("hostout.remote.agent").pack_meanwhile()
+    def begin(self) -> None:
+        """Begins, once."""
+        if not self._begun:
+            self._begun = True
+            threading.Thread(target=self._load, name="hostout-loading").start()
+
+    def _load(self) -> None:
+        # an error is met again, and reported, by who imports it next
+        with contextlib.suppress(Exception):
+            import_module("hostout.deploy.engine")
+            import_module("hostout.remote.agent").pack_meanwhile()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,11 @@ def refused(log_in: LogIn, *arguments: object, **options: object) -> str:
     assert caught.value.host == "host1"
     assert "\n" not in caught.value.message
     return caught.value.message
+
+
+def test_no_small_packet_waits_for_another_one(server: EmbeddedHost, log_in: LogIn) -> None:
+    connection = log_in(server)
+    assert connection.transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 # passwords

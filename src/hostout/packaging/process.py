@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +22,8 @@ TAIL = 20
 
 LOOK = 0.5
 """Seconds between two looks at a program that runs."""
+
+_MEANWHILE: ContextVar[Callable[[], None]] = ContextVar("meanwhile")
 
 UNWANTED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONINSPECT", "__PYVENV_LAUNCHER__")
 """Variables that would leak modules of this process into another interpreter."""
@@ -40,6 +43,16 @@ class Finished:
     def tail(self, lines: int = TAIL) -> tuple[str, ...]:
         """The last lines it wrote that are not empty."""
         return tail(self.log, lines)
+
+
+@contextmanager
+def meanwhile(begin: Callable[[], None]) -> Iterator[None]:
+    """While this lasts, ``begin`` is called whenever a program was started here and is about to be waited for."""
+    before = _MEANWHILE.set(begin)
+    try:
+        yield
+    finally:
+        _MEANWHILE.reset(before)
 
 
 def run(
@@ -97,6 +110,8 @@ def _started(
         start_new_session=True,
     )
     try:
+        if begin := _MEANWHILE.get(None):
+            begin()
         yield process
     finally:
         if process.poll() is None:

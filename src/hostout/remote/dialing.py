@@ -48,6 +48,9 @@ def _connected(connection: socket.socket, address: Any, limit: float) -> socket.
         connection.close()
         raise
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # as OpenSSH does: a small packet behind another one would wait until the host has acknowledged that, which takes a
+    # round trip, or the 40 ms by which Linux puts it off
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
 
