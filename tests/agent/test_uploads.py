@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agentclient import Place, blob, send_files, sha256, until
-from hostout.agent import protocol
+from hostout.agent import durable, protocol
 
 CONTENT = bytes(range(256)) * 4096
 
@@ -263,3 +263,24 @@ def test_client_that_sends_no_more_of_what_it_announced_is_not_waited_for() -> N
         wire.discard()
     os.close(ours)
     os.close(its)
+
+
+def test_what_is_large_is_written_out_while_it_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda descriptor, start, size, advice: told.append((start, size)))
+    (tmp_path / "from").write_bytes(CONTENT * 20)
+    assert durable.copy(tmp_path / "from", tmp_path / "to", 0o644) == sha256(CONTENT * 20)
+    assert (tmp_path / "to").read_bytes() == CONTENT * 20
+    assert told == [(0, 8 << 20), (8 << 20, 8 << 20)]
+
+
+def test_a_large_upload_that_was_cut_is_continued(laid_out: Place) -> None:
+    large, name, cut = CONTENT * 40, "a-1-py3-none-any.whl", 19 << 20
+    agent = laid_out.agent()
+    agent.send("receive", {"blobs": [blob(large, name, "dist")]}, large[:cut])
+    agent.end()
+    again = laid_out.agent(want=[["a", "1"]])
+    assert again.facts["partial"] == {sha256(large): cut}
+    args = {"blobs": [blob(large, name, "dist", offset=cut)]}
+    assert again.request("receive", args, large[cut:]).result == {"received": 1}
+    assert (laid_out.dist / name).read_bytes() == large

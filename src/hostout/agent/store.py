@@ -300,10 +300,12 @@ class Damaged(Failed):
 def append(arrival: Arrival, pieces: Iterator[bytes]) -> None:
     """Continue the file at the blob's offset; raises Failed where the whole has not its sha256."""
     blob, descriptor = arrival.blob, arrival.descriptor
-    digest = _digest(descriptor, blob)
+    digest, written, begun = _digest(descriptor, blob), blob.offset, blob.offset
     for piece in pieces:
         digest.update(piece)
         _write(descriptor, piece)
+        written += len(piece)
+        begun = durable.begin_to_sync(descriptor, begun, written)
     os.fchmod(descriptor, 0o644)
     if (found := digest.hexdigest()) != blob.sha256:
         raise Damaged.by(blob, found)
