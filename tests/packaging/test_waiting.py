@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import sys
 import threading
 from pathlib import Path
+
+import pytest
 
 from hostout.packaging import process
 
@@ -37,3 +40,17 @@ def test_it_is_of_whoever_asked_for_it_alone(tmp_path: Path) -> None:
         other.start()
         other.join(30)
     assert begun == []
+
+
+def test_what_a_program_is_given_it_reads(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", "import sys; print(sys.stdin.read().upper())"]
+    done = process.run(argv, tmp_path / "log", timeout=30, stdin=b"given " * 100_000)
+    assert done.ok
+    assert (tmp_path / "log").read_text() == "GIVEN " * 100_000 + "\n"
+
+
+def test_where_the_kernel_tells_nobody_it_is_looked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+    with process.meanwhile((tmp_path / "begun").touch):
+        assert waited(tmp_path, FOR_A_FILE).ok
+    assert waited(tmp_path, "raise SystemExit(3)").status == 3

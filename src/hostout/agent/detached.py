@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from . import scope
+from . import process, scope
 from .guardian import Guardian
 from .protocol import Wire
 from .session import Session
@@ -41,7 +40,7 @@ def wait(child: int, meanwhile: Callable[[], None] = lambda: None) -> int:
     """Until it has ended, and how; ``meanwhile`` is done again and again."""
     while (code := ended(child)) is None:
         meanwhile()
-        time.sleep(_LOOK)
+        process.pause(child, _LOOK)
     return code
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import time
@@ -246,16 +247,23 @@ def _follow(process: subprocess.Popen[bytes], output: Output, deadline: float, c
         if ended:
             _end(process)
         elif not output.follow():
-            _pause(process)
+            pause(process.pid, 0.05)
     output.finish()
     return ended
 
 
-def _pause(process: subprocess.Popen[bytes]) -> None:
+def pause(child: int, seconds: float) -> None:
+    """Wait so long, or until that child has ended: ``Popen.wait`` would notice that up to 50 ms later."""
     try:
-        process.wait(0.05)
-    except subprocess.TimeoutExpired:
+        descriptor = os.pidfd_open(child)
+    except (AttributeError, OSError):
+        # an older kernel, or another system
+        time.sleep(seconds)
         return
+    try:
+        select.select([descriptor], [], [], seconds)
+    finally:
+        os.close(descriptor)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

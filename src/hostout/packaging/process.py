@@ -6,12 +6,13 @@ What does not belong here: what is run, and anything that runs on a host.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,35 +75,55 @@ def run(
     with (
         tempfile.TemporaryDirectory(prefix="hostout-", ignore_cleanup_errors=True) as temporary,
         log.open("wb") as output,
-        _started(argv, output, cwd, {"TMPDIR": temporary, **(environment or {})}) as process,
+        _given(stdin) as source,
+        _started(argv, source, output, cwd, {"TMPDIR": temporary, **(environment or {})}) as process,
     ):
         until = time.monotonic() + timeout
-        while not _ended(process, stdin, until - time.monotonic()):
+        while not _ended(process, until - time.monotonic()):
             if time.monotonic() > until or hopeless():
                 seconds = time.monotonic() - until + timeout
                 output.write(f"\nnot finished after {seconds:.0f} seconds: stopped\n".encode())
                 return Finished(None, log)
-            stdin = b""  # given once, it is remembered; given again, it is refused
     return Finished(process.returncode, log)
 
 
-def _ended(process: subprocess.Popen[bytes], stdin: bytes, seconds: float) -> bool:
+@contextmanager
+def _given(content: bytes) -> Iterator[BinaryIO]:
+    """A file to read that from."""
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        yield file
+
+
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
     """Waits for a moment, and not for longer than ``seconds``."""
+    moment = max(0.0, min(seconds, LOOK))
     try:
-        process.communicate(stdin, timeout=max(0.0, min(seconds, LOOK)))
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+        descriptor = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):  # not Linux, or an old one: it is noticed up to 50 ms later
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(moment)
+    else:
+        try:
+            select.select([descriptor], [], [], moment)
+        finally:
+            os.close(descriptor)
+    return process.poll() is not None
 
 
 @contextmanager
 def _started(
-    argv: Sequence[str | os.PathLike[str]], output: BinaryIO, cwd: Path | None, environment: Mapping[str, str]
+    argv: Sequence[str | os.PathLike[str]],
+    source: BinaryIO,
+    output: BinaryIO,
+    cwd: Path | None,
+    environment: Mapping[str, str],
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A program in a session of its own, so that all of it can be ended whatever ends us (Ctrl-C too)."""
     process: subprocess.Popen[bytes] = subprocess.Popen(
         [os.fspath(word) for word in argv],
-        stdin=subprocess.PIPE,
+        stdin=source,
         stdout=output,
         stderr=subprocess.STDOUT,
         cwd=cwd,

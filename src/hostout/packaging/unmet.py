@@ -8,7 +8,9 @@ not belong here: which files there are (``wheels``).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from hostout.packaging.tags import Target
 Markers = Mapping[str, str]
 """What markers are compared with, by the names of PEP 508."""
 
+_END_OF_HEADERS = re.compile(r"\r?\n\r?\n")
 _SYSTEMS = {"linux": "Linux", "macosx": "Darwin"}
 
 
@@ -75,7 +78,7 @@ def check_python(here: str, distributions: Iterable[Distribution], python: Mappi
 def requires_python(wheel: Path) -> SpecifierSet | None:
     """What a wheel says of the Pythons that it runs with; nothing where nobody can read that, as pip has it."""
     try:
-        wanted = HeaderParser().parsestr(wheelfile.metadata(wheel)).get("Requires-Python")
+        wanted = _headers(wheel).get("Requires-Python")
         return SpecifierSet(wanted, prereleases=True) if wanted else None
     except InvalidSpecifier:
         return None
@@ -102,10 +105,15 @@ def markers(python: Mapping[str, Json]) -> Markers:
 
 def requirements(wheel: Path, environment: Markers) -> Iterator[Requirement]:
     """What a wheel needs where these markers hold, whatever extras are asked for; what nobody can read aside."""
-    for line in HeaderParser().parsestr(wheelfile.metadata(wheel)).get_all("Requires-Dist", []):
+    for line in _headers(wheel).get_all("Requires-Dist", []):
         try:
             needed = Requirement(line)
         except InvalidRequirement:
             continue
         if needed.marker is None or needed.marker.evaluate(dict(environment)):
             yield needed
+
+
+def _headers(wheel: Path) -> Message:
+    """Without the description, which may be long, and is read line by line all the same."""
+    return HeaderParser().parsestr(_END_OF_HEADERS.split(wheelfile.metadata(wheel), maxsplit=1)[0])
