@@ -1,1 +1,1 @@
-The new option `compile` has bytecode compiled on the host: in the background once the release is live (`background`, the default), as part of the build (`before-switch`), or not at all (`no`).
+The new option `compile` has bytecode compiled on the host: in the background, beginning when its eggs are there (`background`, the default), as part of the build (`before-switch`), or not at all (`no`).

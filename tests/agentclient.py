@@ -320,6 +320,7 @@ def recipe_wheel(folder: Path) -> tuple[bytes, str]:
     path = folder / "doing-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("doing.py", RECIPE)
+        archive.writestr("unused.py", "ONE = 1\n")
         archive.writestr("doing-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: doing\nVersion: 1.0\n")
         archive.writestr("doing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr("doing-1.0.dist-info/entry_points.txt", "[zc.buildout]\ndefault = doing:Recipe\n")
@@ -327,8 +328,8 @@ def recipe_wheel(folder: Path) -> tuple[bytes, str]:
     return path.read_bytes(), path.name
 
 
-def stage_doing(place: Place, agent: Client, code: str, name: str = "0001-aaaaaaaa") -> None:
+def stage_doing(place: Place, agent: Client, code: str, name: str = "0001-aaaaaaaa", **more: Any) -> None:
     """A release whose build does that."""
     head = "[buildout]\nextends = buildout.cfg\nparts = do\n[versions]\ndoing = 1.0\n"
     config = f"{head}[do]\nrecipe = doing\ncode = {code}\n"
-    assert stage(place, agent, name, {"do.cfg": config.encode()}, config="do.cfg").result
+    assert stage(place, agent, name, {"do.cfg": config.encode()}, config="do.cfg", **more).result

@@ -199,8 +199,8 @@ OPTIONS: tuple[Option, ...] = (
         "compile",
         "choice",
         LIVE,
-        "bytecode of eggs: `background` compiles it when the new release is live and the host has nothing better to "
-        "do, `before-switch` before it goes live, `no` leaves that to the application",
+        "bytecode of eggs: `background` compiles it from when they are there, while the host has nothing better to do "
+        "and nobody waits for it; `before-switch` before the release goes live, `no` leaves that to the application",
         default="background",
         choices=("background", "before-switch", "no"),
     ),

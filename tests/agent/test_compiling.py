@@ -6,6 +6,7 @@ import importlib.util
 import marshal
 import os
 import py_compile
+import shutil
 import signal
 import stat
 import subprocess
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from agentclient import Client, Place, stage_doing, until
+from agentclient import Client, Place, sha256, stage_doing, until
 from hostout.agent import bytecode
 from hostout.agent.shelf import Shelf
 from onhost import ago, everything, live, released
@@ -114,6 +115,15 @@ def wait_for_its_end(place: Place) -> None:
     for _ in until("it has ended"):
         if not working(place):
             return
+
+
+def unmade(place: Place) -> tuple[Path, list[dict[str, Any]]]:
+    """The egg of the recipe, which other tests with this cache may have made, and the distributions that it is of."""
+    made = place.cache / f"eggs/v5/doing-1.0-{TAG}.egg"
+    shutil.rmtree(made, ignore_errors=True)
+    (wheel,) = (place.cache / "downloads").rglob("doing-1.0-*.whl")
+    digest = sha256(wheel.read_bytes())
+    return made, [{"name": "doing", "version": "1.0", "filename": wheel.name, "sha256": digest, "develop": False}]
 
 
 def pieces(top: Path) -> list[Path]:
@@ -296,3 +306,43 @@ def test_it_is_part_of_the_build_where_that_is_wanted(able: Place) -> None:
     assert int(note.split()[1]) > 100
     (pip,) = (able.cache / "buildout/env").glob("lib/python*/site-packages/pip/_internal/commands/install.py")
     assert compiled(pip).exists()
+
+
+@pytest.mark.buildout
+def test_what_is_new_is_compiled_beside_buildout(able: Place) -> None:
+    made, dists = unmade(able)
+    # buildout itself never imports that one
+    unused = compiled(made / "unused.py")
+    agent, wait = able.agent(), "[__import__('time').sleep(0.05) for _ in range(600) if not os.path.exists({!r})]"
+    stage_doing(able, agent, wait.format(str(unused)), dists=dists)
+    assert agent.request("build", {"name": "0001-aaaaaaaa", "compile": "background"}).result["state"] == "built"
+    assert unused.exists()
+
+
+@pytest.mark.buildout
+def test_where_nothing_is_new_nothing_is_compiled_before_the_switch(able: Place) -> None:
+    agent, (made, dists) = able.agent(), unmade(able)
+    for name, wanted in (("0001-aaaaaaaa", "no"), ("0002-bbbbbbbb", "background")):
+        stage_doing(able, agent, "pass", name, dists=dists)
+        assert agent.request("build", {"name": name, "compile": wanted}).result["state"] == "built"
+        assert (made / "unused.py").exists()
+    assert not working(able) and not compiled(made / "unused.py").exists()
+
+
+def test_what_tests_consist_of_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("a/tests/__init__.py", "a/test_a.py", "a/testing/b.py", "a/x.py", "a/z/y.py")
+    done: list[str] = []
+
+    def noted(files: list[Path], until: float) -> int:
+        done.extend(path.name for path in files)
+        return 0
+
+    monkeypatch.setattr(bytecode, "_compile", noted)
+    before = signal.getsignal(signal.SIGTERM)
+    for name in names:
+        source(tmp_path / name, "ONE = 1\n")
+    try:
+        bytecode.main([str(tmp_path)], 1, 60, False)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert sorted(done[:2]) == ["x.py", "y.py"] and len(done) == len(names)

@@ -33,7 +33,10 @@ def _build(session: Session, staged: Release, args: Mapping[str, Any]) -> None:
     compiling.stop(session.site)
     runner = Runner(session, session.site.log(staged.name), session.site.path, cancellable=True)
     runner.all(steps.as_root(args.get("commands", ())), "build-command")
-    eggs.fill(session, staged, _maker(runner, staged))
+    new = eggs.fill(session, staged, _maker(runner, staged))
+    if new and args.get("compile") == compiling.BACKGROUND:
+        # buildout needs one core, and what is compiled by then makes the first start of the new release shorter
+        compiling.start(session, staged, new)
     _still_wanted(session)
     _buildout(session, runner.at(staged.folder), staged, args)
     eggs.settle(session, staged)

@@ -1,7 +1,8 @@
 """Bytecode of what a release consists of: its eggs, those that its recipes made, the environment that built it.
 
-In the background after a switch, by a process that holds no lock, waits for nobody, and is told to end when the next
-build begins; or as a part of the build. Done as the owner of the cache, by the Python that runs the release.
+In the background, of new eggs as soon as they are there and of everything after the switch, by a process that holds no
+lock, waits for nobody, and is told to end when the next build or the next such process begins; or as a part of the
+build. Done as the owner of the cache, by the Python that runs the release.
 What does not belong here: compiling (``bytecode.py``).
 """
 
@@ -11,7 +12,7 @@ import json
 import os
 import pkgutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,13 +30,17 @@ _LIMIT = 900.0
 _NAME = "compiling.json"
 
 
-def start(session: Session, release: Release) -> None:
-    """Begin it in the background. The release is live: that this cannot be done is only said."""
+def start(session: Session, release: Release, only: Iterable[str] | None = None) -> None:
+    """Begin it in the background, anew where it runs. No release is worse for it: that it cannot be is only said.
+
+    ``only``: these eggs, not all that the release consists of.
+    """
     if not release.record.get("environment"):
         return
     try:
         stop(session.site)
-        with _program(session, release, 1, idle=True) as command:
+        folders = _folders(session.site, release) if only is None else _eggs(session.site, release, only)
+        with _program(session, release, folders, 1, idle=True) as command:
             _remember(session.site, process.leave(command))
     except (OSError, Failed) as error:
         what = storage(error, session.site.own).message if isinstance(error, OSError) else error.message
@@ -55,7 +60,8 @@ def stop(site: Site) -> None:
 def now(session: Session, release: Release) -> None:
     """Do it with all cores, and say how much that was. Raises Cancelled; that it cannot be done is only said."""
     said: list[str] = []
-    with _program(session, release, os.cpu_count() or 1, idle=False) as command:
+    folders = _folders(session.site, release)
+    with _program(session, release, folders, os.cpu_count() or 1, idle=False) as command:
         log, cancelled, running = session.site.log(release.name), session.wire.cancelled, session.lock.running
         outcome = process.run(command, log, said.append, cancelled, running)
     if outcome.ended == CANCELLED:
@@ -67,7 +73,9 @@ def now(session: Session, release: Release) -> None:
 
 
 @contextmanager
-def _program(session: Session, release: Release, processes: int, *, idle: bool) -> Iterator[Command]:
+def _program(
+    session: Session, release: Release, folders: Iterable[Path], processes: int, *, idle: bool
+) -> Iterator[Command]:
     """The command that does it, with the program and the names of the folders in a memory file.
 
     Not in its command line: who looks which releases and eggs processes use is not to find them there. Nor in the
@@ -75,11 +83,10 @@ def _program(session: Session, release: Release, processes: int, *, idle: bool) 
     """
     python = session.site.python(str(release.record.get("environment")))
     source = pkgutil.get_data(__package__, "bytecode.py") or b""
-    folders = [os.fspath(folder) for folder in _folders(session.site, release)]
     descriptor = os.memfd_create("compile")
     try:
         with os.fdopen(os.dup(descriptor), "wb") as file:
-            file.write(source + f"\n\nmain({folders!r}, {processes}, {_LIMIT}, {idle})\n".encode())
+            file.write(source + f"\n\nmain({[*map(os.fspath, folders)]!r}, {processes}, {_LIMIT}, {idle})\n".encode())
         argv = (str(python), "-I", "-S", "-B", f"/proc/self/fd/{descriptor}")
         yield Command(argv, "compile bytecode", session.buildout, Path("/"), timeout=2 * _LIMIT, keep=(descriptor,))
     finally:
@@ -96,6 +103,10 @@ def _folders(site: Site, release: Release) -> list[Path]:
         *release.folder.glob("develop-eggs/*.egg"),
         *environment.glob("lib/python*/site-packages"),
     ]
+
+
+def _eggs(site: Site, release: Release, names: Iterable[str]) -> list[Path]:
+    return [eggs.shelf_of(site, release).folder / name for name in names]
 
 
 def _running(site: Site) -> Words:

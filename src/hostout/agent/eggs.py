@@ -33,15 +33,16 @@ Make = Callable[[Dist, Path], Path]
 """Makes a wheel of a source distribution in that folder; gives its path."""
 
 
-def fill(session: Session, release: Release, make: Make | None = None) -> None:
+def fill(session: Session, release: Release, make: Make | None = None) -> list[str]:
     """Unpack every wheel of the release that the cache has no whole egg of; broken eggs are moved aside.
 
+    Gives the names of the new eggs.
     With ``make`` source distributions become eggs as well; without it buildout makes those. Raises Failed, with no egg
     changed, where one that another release is made from would have to be replaced, or where a wheel cannot be made.
     """
     shelf = shelf_of(session.site, release)
     if not release.record.get("dists"):
-        return
+        return []
     try:
         alone = _is_alone(session.site)
         with _owning(session, shelf):
@@ -51,11 +52,12 @@ def fill(session: Session, release: Release, make: Make | None = None) -> None:
             unmade = [dist for dist in _others(release) if make and not _is_made(shelf, dist)]
         _refuse_replacing(session, release, shelf, broken)
         if not (missing or broken or unmade):
-            return
+            return []
         with _made(session, shelf, missing, unmade, make) as made, shelf.turn(session.buildout):
             with _owning(session, shelf):
                 _move_aside(session, shelf, [egg for egg, _ in broken])
             _shelve(session, release, shelf, made)
+            return [one.name for one in made]
     except OSError as error:
         raise storage(error, shelf.folder) from error
 

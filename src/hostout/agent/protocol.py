@@ -50,7 +50,7 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
                   "written": {name: text}} (files of the record that need no upload)
                   or {"name", "again": release, "client"}: the content of that one once more
     build        {"name", "config" (else as recorded), "arguments": [...], "commands": [line as root],
-                  "compile": "before-switch" (optional)}
+                  "compile": "background"|"before-switch" (optional)}
                                                 -> {"state", "log"}
                  a job: a process that goes on when client and agent are gone, and keeps the lock meanwhile
     follow       {"name"}                       -> {"state", "release"}: the build of that release from its first line

@@ -330,7 +330,7 @@ def stage_again(name: str, live: str, client: Client) -> Step:
 
 def build(name: str, host: Host, arguments: Sequence[str]) -> Step:
     args = {"name": name, "arguments": list(arguments), "commands": list(host.build_commands)}
-    if host.compile == "before-switch":
+    if host.compile != "no":
         args["compile"] = host.compile
     return Step("build", f"build release {name}", args)
 
