@@ -460,8 +460,7 @@ class _Session:
             # like sshd: a child that kept the output keeps the channel open
             for thread in outputs:
                 thread.join()
-        with contextlib.suppress(*GONE):
-            self.channel.close()
+        _hang_up(self.channel)
 
     def _with_pipes(self) -> tuple[subprocess.Popen[bytes], list[tuple[Callable[..., None], Any, Any]]]:
         process = subprocess.Popen(
@@ -556,17 +555,23 @@ def _forward(channel: paramiko.Channel, target: tuple[str, int]) -> None:
     try:
         connection = socket.create_connection(target, timeout=10)
     except OSError:
-        channel.close()
+        _hang_up(channel)
         return
     connection.settimeout(None)
     back = _thread(_pump, connection, channel.sendall)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(*GONE):
         while data := channel.recv(BLOCK):
             connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
     back.join(5)
     connection.close()
-    channel.close()
+    _hang_up(channel)
+
+
+def _hang_up(channel: paramiko.Channel) -> None:
+    """Says goodbye to a client that may be gone."""
+    with contextlib.suppress(*GONE):
+        channel.close()
 
 
 def _answers(method: Callable[..., Any]) -> Callable[..., Any]:
