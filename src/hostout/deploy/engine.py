@@ -22,8 +22,9 @@ from hostout.model import Extent, Facts, Host, Json, Release, Step
 from hostout.remote import outgoing
 from hostout.remote.agent import Agent, Unfit
 
-STARTS_WITHIN, LOOK = 120.0, 0.3
-"""Seconds that we wait for an application that the host starts again by itself, and between two looks."""
+STARTS_WITHIN, SWITCHES_WITHIN, LOOK = 120.0, 10.0, 0.3
+"""Seconds that we wait for an application that the host starts again by itself, for somebody else's switch to what we
+want as well, and between two looks."""
 
 
 class Deployment:
@@ -324,11 +325,17 @@ class Deployment:
         return found.name
 
     def _see_what_became_of(self, name: str) -> None:
-        """Others followed as well, and may have been quicker."""
-        if plan.is_live(self.release, self.visit.look_again()):
-            self._give_way()
-        elif (state := plan.state(self.facts, name)) != "built":
-            raise self._failure(f"release {name} is {state or 'gone'} meanwhile: somebody else went on with it")
+        """Others followed as well, and may have been quicker, or be switching to it this moment."""
+        until = time.monotonic() + SWITCHES_WITHIN
+        while not plan.is_live(self.release, self.visit.look_again()):
+            state = plan.state(self.facts, name)
+            if state not in ("built", "live"):
+                raise self._failure(f"release {name} is {state or 'gone'} meanwhile: somebody else went on with it")
+            if state == "built" or time.monotonic() > until:
+                # who makes it live needs the lock, and says who has it
+                return
+            time.sleep(LOOK)
+        self._give_way()
 
     def _build(self, step: Step, name: str) -> None:
         before, self._stages = self._stages, None
