@@ -34,11 +34,11 @@ Make = Callable[[Dist, Path], Path]
 
 
 def fill(session: Session, release: Release, make: Make | None = None) -> list[str]:
-    """Unpack every wheel of the release that the cache has no whole egg of; broken eggs are moved aside.
+    """Unpack every wheel of the release that the cache has no whole egg of; gives the names of the new eggs.
 
-    Gives the names of the new eggs.
-    With ``make`` source distributions become eggs as well; without it buildout makes those. Raises Failed, with no egg
-    changed, where one that another release is made from would have to be replaced, or where a wheel cannot be made.
+    Broken eggs are moved aside. With ``make`` source distributions become eggs as well; without it buildout makes
+    those. Raises Failed, with no egg changed, where one that another release is made from would have to be replaced, or
+    where a wheel cannot be made.
     """
     shelf = shelf_of(session.site, release)
     if not release.record.get("dists"):

@@ -261,7 +261,9 @@ def pause(child: int, seconds: float) -> None:
         time.sleep(seconds)
         return
     try:
-        select.select([descriptor], [], [], seconds)
+        end = select.poll()
+        end.register(descriptor, select.POLLIN)
+        end.poll(1000 * seconds)
     finally:
         os.close(descriptor)
 

@@ -106,7 +106,10 @@ def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
             process.wait(moment)
     else:
         try:
-            select.select([descriptor], [], [], moment)
+            # not select(), which takes no descriptor above 1023
+            end = select.poll()
+            end.register(descriptor, select.POLLIN)
+            end.poll(1000 * moment)
         finally:
             os.close(descriptor)
     return process.poll() is not None
