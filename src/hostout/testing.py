@@ -48,6 +48,9 @@ from paramiko.sftp import SFTP_OK
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 BLOCK = 64 * 1024
+DRAINED = 30.0
+"""Seconds that a client may take for what a command has written when it ends."""
+
 GONE = (OSError, EOFError, paramiko.SSHException)
 """What paramiko raises when the client is gone."""
 CONTROLLING_TERMINAL = (
@@ -454,8 +457,8 @@ class _Session:
         with self.host.running(process):
             outputs = [_thread(pump, *arguments) for pump, *arguments in pumps]
             self._wait(process)
-            for thread in outputs:
-                thread.join(0.5)
+            for thread, (_, source, _) in zip(outputs, pumps, strict=True):
+                _join_while_full(thread, source)
             self._report(process.returncode)
             # like sshd: a child that kept the output keeps the channel open
             for thread in outputs:
@@ -529,6 +532,23 @@ def _thread(target: Callable[..., None], *arguments: Any) -> threading.Thread:
     thread = threading.Thread(target=target, args=arguments, daemon=True)
     thread.start()
     return thread
+
+
+def _join_while_full(pump: threading.Thread, source: Any) -> None:
+    """Until a pump has ended, or stands before an empty pipe: a child of the command keeps that open."""
+    pump.join(0.5)
+    until = time.monotonic() + DRAINED
+    while pump.is_alive() and _waiting(source) and time.monotonic() < until:
+        pump.join(0.1)
+
+
+def _waiting(source: Any) -> int:
+    """Bytes that nobody has read yet."""
+    try:
+        (size,) = struct.unpack("i", fcntl.ioctl(source, termios.FIONREAD, bytes(4)))
+    except (OSError, ValueError):  # closed
+        return 0
+    return int(size)
 
 
 def _write(descriptor: int, data: bytes) -> None:

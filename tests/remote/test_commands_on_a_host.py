@@ -8,10 +8,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import paramiko
 import pytest
 from invoke.exceptions import UnexpectedExit
 
+from hostout import testing
 from hostout.errors import RemoteError
 from hostout.model import Event
 from hostout.remote.connection import CommandFailed
@@ -150,6 +153,34 @@ def test_a_command_ended_by_a_signal_fails(server: EmbeddedHost, log_in: LogIn) 
 def test_a_time_limit_of_the_caller_holds(server: EmbeddedHost, log_in: LogIn) -> None:
     with pytest.raises(RemoteError, match="did not end within 1 s"):
         log_in(server).run("sleep 20", timeout=1)
+
+
+def test_a_time_limit_is_named_even_when_its_thread_is_slow_to_end(
+    server: EmbeddedHost, log_in: LogIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = log_in(server)
+    close = paramiko.Channel.close
+
+    def close_and_stay(channel: paramiko.Channel) -> None:
+        close(channel)
+        time.sleep(1)
+
+    monkeypatch.setattr(paramiko.Channel, "close", close_and_stay)
+    with pytest.raises(RemoteError, match="did not end within 1 s"):
+        connection.run("sleep 20", timeout=1)
+
+
+def test_output_that_comes_late_is_not_lost(
+    server: EmbeddedHost, log_in: LogIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pump = testing._pump
+
+    def late(*arguments: Any) -> None:
+        time.sleep(5)
+        pump(*arguments)
+
+    monkeypatch.setattr(testing, "_pump", late)
+    assert log_in(server).run("echo all of it").stdout == "all of it\n"
 
 
 @pytest.mark.parametrize("verb", ["run", "sudo"])

@@ -16,8 +16,9 @@ BLOCK = 1 << 16
 LONGEST = 1 << 16
 """A line longer than this is cut: a host must not fill our memory."""
 
-LINGER = 1.0
-"""How long output is waited for after the command ended: a child of it may keep the output open for ever."""
+LINGER = 3.0
+"""How long output is waited for after the command ended: a child of it may keep the output open for ever. sshd says
+that a command has ended before it has sent its last output, which a lost packet may hold up for a second or two."""
 
 STATUS_LIMIT = 10.0
 OUT, ERR = "out", "err"

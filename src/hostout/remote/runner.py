@@ -36,6 +36,17 @@ class Runner(Remote):  # type: ignore[misc]  # Fabric has no types
         self._start = start
         self._early: dict[str, bytes] = {}
         self._progress = 0
+        self._waited_at = -1
+        self._late = False
+
+    @property
+    def timed_out(self) -> bool:
+        return self._late
+
+    def kill(self) -> None:
+        # noted before the channel ends: Fabric asks whether the timer's thread is gone, which it may not be yet
+        self._late = True
+        super().kill()
 
     def send_start_message(self, command: str) -> None:
         out, err = self._start(self.channel, command)
@@ -75,8 +86,10 @@ class Runner(Remote):  # type: ignore[misc]  # Fabric has no types
         thread = self.threads[target]
         while target != self.handle_stdin and thread.is_alive():
             before = self._progress
-            thread.join(LINGER)
+            if self._waited_at != before:  # once for both outputs
+                thread.join(LINGER)
             if self._progress == before:
+                self._waited_at = before
                 return 0.0
         return None
 
