@@ -33,8 +33,17 @@ while test -e /srv/points/pause-$1; do sleep 0.1; done
 COMPILING = "pgrep -f 'buildout/[^/]*/bin/[p]ython -I -S -B /proc/self/fd/'"
 HOLD = f"""\
 #!/bin/sh
-# whoever compiles bytecode is held as soon as they begin
-for each in $(seq 2000); do kill -STOP $({COMPILING}) && touch /srv/points/held && exit; sleep 0.02; done
+# whoever compiles bytecode is held, once, as soon as they begin: beside buildout, and after the switch
+seen=
+for each in $(seq 6000); do
+    test -e /srv/points/free && exit
+    for pid in $({COMPILING}); do
+        case " $seen " in *" $pid "*) continue ;; esac
+        kill -STOP "$pid" && touch /srv/points/held
+        seen="$seen $pid"
+    done
+    sleep 0.02
+done
 """
 
 UNCOMPILED = """
@@ -81,6 +90,13 @@ def hold(machine: Machine) -> None:
     """From now on who compiles bytecode does not get on with it."""
     machine.write("/usr/local/bin/hold", HOLD, 0o755)
     machine.run("setsid /usr/local/bin/hold >/dev/null 2>&1 </dev/null &")
+
+
+def let_go(machine: Machine) -> None:
+    """All of them get on with it, and nobody is held any more."""
+    machine.run("touch /srv/points/free")
+    until("the one who holds ends", lambda: not machine.run("pgrep -f '[l]ocal/bin/hold'", check=False).stdout)
+    machine.run(f"kill -CONT $({COMPILING})")
 
 
 def state(machine: Machine, number: int) -> str:
@@ -148,7 +164,7 @@ def test_build_goes_on_and_what_was_started_survives(
     left(machine)
     assert FIRST in machine.http()
     assert machine.exists("/srv/points/held")
-    machine.run(f"kill -CONT $({COMPILING})")
+    let_go(machine)
     settle(machine)
     assert machine.run(UNCOMPILED).stdout == ""
     with paused(machine, project, "build"):
