@@ -35,6 +35,8 @@ ROOMS: dict[str, set[str]] = {
     "fabfile": {*VALUES, "commands", "deploy", "packaging", "remote"},
     "plugins": {*VALUES, "", "commands"},
     "output": VALUES,
+    # at the end of bin/buildout
+    "resolving": {*VALUES, "config", "packaging"},
     # bin/hostout
     "cmdline": VALUES,
     "terminal": VALUES,

@@ -77,8 +77,8 @@ class Site:
         return {member.name: member.version for member in self.local.working_set}
 
     def snapshot(self) -> dict[str, tuple[int, bytes]]:
-        files = [self.folder / "bin" / "hostout", *self.records.iterdir()]
-        return {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in files}
+        files = [self.folder / "bin" / "hostout", *self.records.rglob("*")]
+        return {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in files if file.is_file()}
 
 
 @pytest.fixture
@@ -304,7 +304,8 @@ def test_secrets_are_only_in_their_own_file(site: Site) -> None:
         "host3": {"password": "s3cret-b"},
     }
     assert stat.S_IMODE((site.records / "secrets.json").stat().st_mode) == 0o600
-    readable = [site.folder / ".installed.cfg", *site.records.glob("*.json"), *(site.folder / "bin").iterdir()]
+    written = [file for file in site.records.rglob("*") if file.is_file()]
+    readable = [site.folder / ".installed.cfg", *written, *(site.folder / "bin").iterdir()]
     assert [file.name for file in readable if "s3cret" in file.read_text()] == ["secrets.json"]
     parts = output.partition("Configuration data:")[2]
     assert "s3cret-c" not in parts
@@ -553,7 +554,9 @@ def test_a_part_that_is_no_more_takes_its_record_with_it(site: Site) -> None:
     (site.records / "host2.cfg").touch()
     site.configure(text.replace("parts = host1 host2", "parts = host1"))
     site.build()
-    assert {file.name for file in site.records.iterdir()} == {"buildout.json", "host1.json", ".files.json"}
+    left = {str(file.relative_to(site.records)) for file in site.records.rglob("*") if file.is_file()}
+    own = {"host1.json", "host1.rehearsal.json", "logs/host1.rehearsal.log"}
+    assert left == {"buildout.json", ".files.json", ".resolved.json", *own}
     assert site.hostout().splitlines()[-1] == "Valid hosts are: host1"
     site.configure("[buildout]\nparts =\n")
     site.build()

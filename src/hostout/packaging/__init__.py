@@ -26,7 +26,7 @@ from hostout.packaging.places import Places, writing
 from hostout.packaging.rehearsal import Rehearsal, exact, rehearse
 from hostout.packaging.wanted import Known
 
-__all__ = ["configuration_file", "prepare"]
+__all__ = ["configuration_file", "prepare", "resolve"]
 
 
 def prepare(host: Host, local: LocalBuildout, emit: Emit) -> Release:
@@ -46,19 +46,27 @@ def prepare(host: Host, local: LocalBuildout, emit: Emit) -> Release:
     return release
 
 
+def resolve(host: Host, local: LocalBuildout, emit: Emit, *, from_cache: bool) -> Rehearsal:
+    """What the deployed files of ``host`` need, which ``prepare`` then knows; builds nothing.
+
+    ``from_cache``: no distribution may come from anywhere but the download cache. Raises as ``prepare`` does.
+    """
+    return _rehearsed(host, local, bundles.collect(host, local, emit), from_cache=from_cache)
+
+
 def configuration_file(release: Release, cache: str) -> BundleFile:
     """The generated configuration for a host whose cache is the folder ``cache``; it goes with ``release.files``."""
     text = configuration.generated(release.settings, release.part, cache)
     return bundled(release.config, bundles.encoded(text), 0o644)
 
 
-def _rehearsed(host: Host, local: LocalBuildout, bundle: Bundle) -> Rehearsal:
+def _rehearsed(host: Host, local: LocalBuildout, bundle: Bundle, *, from_cache: bool = False) -> Rehearsal:
     name = configuration.name_of(host.name)
     if any(file.name == name for file in bundle.files):
         line = f"[{host.name}] {name} is what the generated configuration is called on the host: rename yours"
         raise ConfigurationError(line, host=host.name)
-    text = configuration.rehearsed(Settings(extends=bundle.roots, sections=bundle.referenced), host.name)
-    return rehearse(host, local, bundle, name, text)
+    text = configuration.rehearsed(Settings(extends=bundle.roots, sections=bundle.referenced))
+    return rehearse(host, local, bundle, name, text, from_cache=from_cache)
 
 
 def _release(

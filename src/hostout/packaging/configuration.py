@@ -56,12 +56,13 @@ def generated(settings: Settings, part: str, cache: str) -> str:
         "eggs-directory": f"{cache}/eggs",
         "download-cache": f"{cache}/downloads",
     }
-    return _text(part, {"buildout": buildout, **settings.sections, settings.versions: dict(settings.pins)})
+    sections = {"buildout": buildout, **settings.sections, settings.versions: dict(settings.pins)}
+    return HEAD.format(part=part, name=name_of(part)) + _text(sections)
 
 
-def rehearsed(settings: Settings, part: str) -> str:
+def rehearsed(settings: Settings) -> str:
     """The text that a rehearsal reads: the user's files and what they take from hostout parts."""
-    return _text(part, {"buildout": {"extends": _lines(settings.extends)}, **settings.sections})
+    return _text({"buildout": {"extends": _lines(settings.extends)}, **settings.sections})
 
 
 def pins(versions: Mapping[str, str], spellings: Iterable[str]) -> tuple[tuple[str, str], ...]:
@@ -74,9 +75,8 @@ def pins(versions: Mapping[str, str], spellings: Iterable[str]) -> tuple[tuple[s
     return tuple(sorted({**spelt, **versions}.items(), key=lambda pin: (canonicalize_name(pin[0]), pin[0])))
 
 
-def _text(part: str, sections: Mapping[str, Mapping[str, str]]) -> str:
-    head = HEAD.format(part=part, name=name_of(part))
-    return head + "".join(_section(name, options) for name, options in sections.items())
+def _text(sections: Mapping[str, Mapping[str, str]]) -> str:
+    return "".join(_section(name, options) for name, options in sections.items())
 
 
 def _section(name: str, options: Mapping[str, str]) -> str:

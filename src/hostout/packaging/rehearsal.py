@@ -16,7 +16,9 @@ from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
+from hostout import lockfile
 from hostout.errors import PackagingError
+from hostout.lockfile import Lock
 from hostout.model import BundleFile, Host, Json, LocalBuildout, Member, Stamp
 from hostout.packaging import process
 from hostout.packaging.bundle import Bundle
@@ -41,7 +43,10 @@ PART_TIMEOUT = 60.0
 class Rehearsal:
     """What zc.buildout found: ``parts`` (those of ``live-parts`` and ``sudo-parts`` too) and ``extensions`` to be
     built, the section with pins and what the files have in it, whether mr.developer is in use, and every distribution
-    that parts, recipes and extensions need."""
+    that parts, recipes and extensions need.
+
+    ``files`` has what was fetched for that: by the folder with the metadata of what lies unpacked, its time in
+    nanoseconds, and name and sha256 of the file."""
 
     parts: tuple[str, ...]
     extensions: tuple[str, ...]
@@ -49,19 +54,28 @@ class Rehearsal:
     versions: str
     pinned: Mapping[str, str]
     members: tuple[Member, ...]
+    files: Mapping[str, Json]
 
 
-def rehearse(host: Host, local: LocalBuildout, bundle: Bundle, name: str, text: str) -> Rehearsal:
+def rehearse(
+    host: Host, local: LocalBuildout, bundle: Bundle, name: str, text: str, *, from_cache: bool = False
+) -> Rehearsal:
     """``text`` is the configuration that extends the user's files, ``name`` its place in the bundle.
 
-    Raises PackagingError with the last lines of buildout where the configuration cannot be built.
+    ``from_cache``: buildout may take distributions from its download cache only. Raises PackagingError with the last
+    lines of buildout where the configuration cannot be built.
     """
     question = _question(host, local, bundle)
     key = _key(question, bundle, text, local)
-    kept = Places.of(local).rehearsal(host.name)
+    places = Places.of(local)
+    kept = places.rehearsal(host.name)
     answer = _kept(kept, key)
     if answer is None:
-        answer = _ask(host, local, bundle, question, name, text)
+        # hosts that differ by their address only need the same
+        known = (_kept(path, key) for path in sorted(places.root.glob(places.rehearsal("*").name)))
+        answer = next((found for found in known if found is not None), None)
+        if answer is None:
+            answer = _ask(host, local, bundle, {**question, **_besides(question, local, from_cache)}, name, text)
         kept.write_text(json.dumps({"key": key, "answer": answer}, indent=1, sort_keys=True) + "\n")
     return _rehearsal(answer)
 
@@ -124,6 +138,16 @@ def _settings(local: LocalBuildout) -> dict[str, str]:
     }
     more = {"index": local.index, "download-cache": local.download_cache}
     return {**settings, **{name: value for name, value in more.items() if value}}
+
+
+def _besides(question: Json, local: LocalBuildout, from_cache: bool) -> dict[str, Json]:
+    """What an answer does not depend on: whether there is one does."""
+    lock = lockfile.read(local.lock) if local.lock else Lock()
+    return {
+        "settings": {**question["settings"], "install-from-cache": str(from_cache).lower()},
+        "locked": {one.filename: one.sha256 for one in (*lock.tested, *lock.others)},
+        "lock": lockfile.NAME,
+    }
 
 
 def _key(question: Json, bundle: Bundle, text: str, local: LocalBuildout) -> str:
@@ -218,4 +242,5 @@ def _rehearsal(answer: Json) -> Rehearsal:
         answer["versions"],
         answer["pinned"],
         members,
+        answer["files"],
     )

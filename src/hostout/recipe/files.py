@@ -152,6 +152,10 @@ class Files:
         known = file or File("", "")
         return replace(member, filename=known.filename, sha256=known.sha256, found=found)
 
+    def learn(self, files: Mapping[str, Json]) -> None:
+        """What others know, as it is kept."""
+        self._before = {**self._before, "eggs": {**files, **self._before.get("eggs", {}), **self._eggs}}
+
     def keep(self) -> None:
         """Writes down what this run found out."""
         records.write(self.path, {"format": 1, "eggs": self._eggs})
@@ -166,15 +170,15 @@ class Files:
 
     def _file(self, member: Member, unpacked: Path | None) -> File | None:
         key = key_of(member.name, member.version)
-        kept = self._kept(unpacked) if unpacked else None
+        kept = self._kept(key, unpacked) if unpacked else None
         # what lies in a site-packages was not installed by buildout
         fetched = self._fetched(key, unpacked) if member.location.endswith(".egg") else None
         return fetched or kept or self._of_cache(key, unpacked)
 
-    def _kept(self, unpacked: Path) -> File | None:
+    def _kept(self, key: Key, unpacked: Path) -> File | None:
         """What the run before knew, where what is unpacked there is still the same."""
         *stamp, filename, sha256 = self._before.get("eggs", {}).get(str(unpacked), ["", "", ""])
-        return File(filename, sha256) if stamp == _stamp(unpacked) else None
+        return File(filename, sha256) if stamp == _stamp(unpacked) and _says(filename) == key else None
 
     def _fetched(self, key: Key, unpacked: Path | None) -> File | None:
         """What buildout fetched in this run; before we looked on, its index knew the hash, and checked it."""

@@ -5,7 +5,6 @@ What does not belong here: finding out, the file's form (``lockfile``).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,8 +25,9 @@ def read(path: Path) -> Lock:
         raise zc.buildout.UserError("\n".join(error.problems)) from error
 
 
-def update(path: Path, before: Lock, members: Iterable[Member], environment: Iterable[Member], whole: bool) -> None:
-    """Writes the lock where it changes; raises zc.buildout.UserError with a line for each file that contradicts it.
+def update(path: Path, before: Lock, members: Iterable[Member], environment: Iterable[Member], whole: bool) -> bool:
+    """Writes the lock where it changes, and says whether it did; raises zc.buildout.UserError with a line for each file
+    that contradicts it.
 
     ``whole``: these are all distributions of the buildout, so that lines of any other go.
     """
@@ -36,8 +36,7 @@ def update(path: Path, before: Lock, members: Iterable[Member], environment: Ite
         again = "remove the eggs of these distributions, and run bin/buildout"
         raise zc.buildout.UserError("\n".join([*wrong, f"{again} to have them installed from the right files"]))
     try:
-        if lockfile.write(path, _merged(before, every, whole)):
-            logging.getLogger("hostout").info("Wrote %s: commit it.", path.name)
+        return lockfile.write(path, _merged(before, every, whole))
     except ConfigurationError as error:
         raise zc.buildout.UserError(error.message) from error
 

@@ -5,6 +5,7 @@ What does not belong here: what is in them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,8 @@ BUILDOUT = "buildout.json"
 SECRETS = "secrets.json"
 FILES = ".files.json"
 """What is known of files from the run before; no host has a name with a dot in front."""
+RESOLVED = ".resolved.json"
+"""The distributions that only deployed files need."""
 PRIVATE = 0o600
 SHARED = 0o666  # less what the umask takes
 
@@ -55,14 +58,16 @@ def touch_if_older(path: Path, others: Iterable[str]) -> None:
 def forget(directory: Path, hosts: Iterable[str]) -> None:
     """Removes what is recorded and generated for hosts that are no more."""
     for host in hosts:
-        for name in (f"{host}.json", f"{host}.cfg"):
+        for name in (f"{host}.json", f"{host}.cfg", f"{host}.rehearsal.json", f"logs/{host}.rehearsal.log"):
             (directory / name).unlink(missing_ok=True)
 
 
 def forget_all(directory: Path, script: Path) -> None:
     """Removes the records and the script of a buildout without hosts; what else is in the folder stays."""
-    for path in (directory / BUILDOUT, directory / SECRETS, directory / FILES, script):
+    for path in (directory / BUILDOUT, directory / SECRETS, directory / FILES, directory / RESOLVED, script):
         path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # of what else was done there
+        (directory / "logs").rmdir()
 
 
 def _is(path: Path, text: str) -> bool:

@@ -11,6 +11,7 @@ anything that knows hosts.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -51,6 +52,7 @@ class Rehearsal:
     def __init__(self, question: Mapping[str, Any]) -> None:
         self.question = question
         self.found: dict[tuple[str, str], Any] = {}
+        self.fetched: dict[tuple[str, str], tuple[str, str]] = {}
         self.missing: zc.buildout.UserError | None = None
         self.guard = Guard(question["writable"])
         self.buildout = _opened(question)
@@ -81,6 +83,7 @@ class Rehearsal:
             "versions": self.section,
             "pinned": self.pinned,
             "requirements": [self._described(dist) for _, dist in sorted(self.found.items())],
+            "files": dict(self._files()),
         }
 
     def _choose(self, option: str) -> list[str]:
@@ -135,6 +138,41 @@ class Rehearsal:
             return result
 
         zc.buildout.easy_install.Installer.install = install
+        self._watch_files()
+
+    def _watch_files(self) -> None:
+        """Sees each file that buildout fetches, before anything of it is unpacked."""
+        original = zc.buildout.easy_install.Installer._fetch
+
+        def fetch(installer: Any, dist: Any, *args: Any) -> Any:
+            fetched = original(installer, dist, *args)
+            path = Path(fetched.location) if fetched else None
+            if path and path.is_file():
+                self._saw(path, dist, ours=fetched.location != dist.location)
+            return fetched
+
+        zc.buildout.easy_install.Installer._fetch = fetch
+
+    def _saw(self, path: Path, dist: Any, ours: bool) -> None:
+        """``ours``: it lies where it was fetched to, perhaps in the download cache."""
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        tested = self.question["locked"].get(path.name, sha256)
+        if tested != sha256:
+            if ours:
+                path.unlink()
+            raise zc.buildout.UserError(
+                f"{path.name} is not the file that was tested: its sha256 is {sha256}, in {self.question['lock']} it "
+                f"is {tested} (remove that line if the file is right)"
+            )
+        self.fetched[canonicalize_name(dist.project_name), dist.version] = path.name, sha256
+
+    def _files(self) -> Iterator[tuple[str, list[Any]]]:
+        """What lies unpacked of what was fetched: the folder with its metadata and the time of that, its file."""
+        for key, (filename, sha256) in self.fetched.items():
+            folder = Path(self.found[key].location) if key in self.found else Path("/nowhere")
+            found = [p for p in folder.glob("*") if p.name == "EGG-INFO" or p.name.endswith(".dist-info")]
+            if len(found) == 1:
+                yield str(found[0]), [found[0].stat().st_mtime_ns, filename, sha256]
 
     def _add(self, dists: Iterable[Any]) -> None:
         for dist in dists:

@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hostout import cfgfile, options
-from hostout.model import Json, LocalBuildout
-from hostout.recipe import eggs, locking, parts, records, workingset
-from hostout.recipe.files import Files, Watch
+from hostout.model import Json, LocalBuildout, Member
+from hostout.recipe import ahead, eggs, locking, parts, records, workingset
+from hostout.recipe.files import Files, Watch, key_of
 from hostout.recipe.local import download_cache, local_buildout, lock
 from hostout.recipe.parts import HostPart, Sections
 from hostout.recipe.plugins import PluginRecipe
@@ -151,23 +151,47 @@ class Run:
 
     def _write(self, hosts: tuple[HostPart, ...], working_set: workingset.WorkingSet, whole: bool) -> None:
         secrets = {host.name: self._secrets(host) for host in hosts}
-        local = self._local(hosts, working_set)
-        locking.update(Path(local.lock), self.lock, local.working_set, local.environment, whole)
+        files = self._files()
+        local = self._local(hosts, working_set, files)
+        extras = self._extras(local, files)
+        files.keep()
+        wrote = self._lock(local, extras, whole=False)
         self._write_secrets({name: found for name, found in secrets.items() if found})
         for host in hosts:
             records.write(self.directory / f"{host.name}.json", parts.record(host, list(secrets[host.name])))
         data = {"format": 1, **asdict(local), "needs": working_set.record()}
         records.write(self.directory / records.BUILDOUT, data, _mode(local))
+        if whole:
+            wrote = self._look_ahead(hosts, local, files) or wrote
+        if wrote:
+            logging.getLogger("hostout").info("Wrote %s: commit it.", Path(local.lock).name)
         records.touch_if_older(self.directory / records.BUILDOUT, local.configs)
 
-    def _local(self, hosts: tuple[HostPart, ...], working_set: workingset.WorkingSet) -> LocalBuildout:
+    def _look_ahead(self, hosts: tuple[HostPart, ...], local: LocalBuildout, files: Files) -> bool:
+        """What only deployed files need belongs to what was tested, and nothing else does any more."""
+        found = ahead.resolved(self.buildout, self.directory, len(hosts))
+        ahead.keep(self.directory, found)
+        files.learn(found.files)
+        extras = self._extras(local, files)
+        files.keep()
+        return self._lock(local, extras, whole=found.whole)
+
+    def _lock(self, local: LocalBuildout, extras: tuple[Member, ...], *, whole: bool) -> bool:
+        path = Path(local.lock)
+        return locking.update(path, locking.read(path), (*local.working_set, *extras), local.environment, whole)
+
+    def _extras(self, local: LocalBuildout, files: Files) -> tuple[Member, ...]:
+        known = {key_of(m.name, m.version) for m in (*local.working_set, *local.environment)}
+        extras = [m for m in ahead.kept(self.directory) if key_of(m.name, m.version) not in known]
+        return tuple(files.described(member, environment=False) for member in extras)
+
+    def _local(self, hosts: tuple[HostPart, ...], working_set: workingset.WorkingSet, files: Files) -> LocalBuildout:
         """This buildout, with the files that its distributions were installed from."""
         names, places = tuple(host.name for host in hosts), tuple(sorted(self._secret_places(hosts)))
         found = local_buildout(self.buildout, working_set.wanted(), names, self.sections.all_hostout(), places)
-        files, outside = self._files(), found.environment_path
+        outside = found.environment_path
         members = tuple(files.described(member, member.location in outside) for member in found.working_set)
         environment = tuple(files.described(member, True) for member in found.environment)
-        files.keep()
         return replace(found, working_set=members, environment=environment)
 
     def _write_secrets(self, secrets: dict[str, dict[str, str]]) -> None:

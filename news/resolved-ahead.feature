@@ -1,0 +1,1 @@
+`bin/buildout` resolved what only the deployed files need, and locked it in `hostoutversions.cfg` with the rest: a deployment has nothing left to find out, and hears of what cannot be had before anybody deploys.
