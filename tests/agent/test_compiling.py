@@ -126,6 +126,16 @@ def unmade(place: Place) -> tuple[Path, list[dict[str, Any]]]:
     return made, [{"name": "doing", "version": "1.0", "filename": wheel.name, "sha256": digest, "develop": False}]
 
 
+def compile_here(folder: Path) -> None:
+    """In this process, which listens afterwards as it did before."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        bytecode.main([str(folder)], 1, 60, False)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def pieces(top: Path) -> list[Path]:
     """What is left under other names than those that Python looks for."""
     return [*top.rglob("__pycache__/.*")]
@@ -198,6 +208,21 @@ def test_next_build_ends_it_and_loses_nothing(here: Place) -> None:
     assert all(marshal.loads(path.read_bytes()[16:]) for path in done)
 
 
+def test_end_of_a_session_loses_nothing_either(here: Place) -> None:
+    """What systemd sends to what is left of one that is closed, and has been held up."""
+    late = much(here)
+    golive(here, ready(here))
+    (pid,) = working(here)
+    for _ in until("it writes"):
+        if pieces(egg(here)):
+            break
+    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT):
+        os.kill(pid, number)
+    wait_for_its_end(here)
+    done = [compiled(path) for path in late if compiled(path).exists()]
+    assert compiled(egg(here) / "a.py").exists() and len(done) < MANY and not pieces(egg(here))
+
+
 def test_compiled_files_are_not_compiled_again_and_changed_ones_are(here: Place) -> None:
     compile_all(egg(here), packages(here))
     before = compiled(egg(here) / "a.py").stat().st_ino
@@ -254,11 +279,7 @@ def test_bytecode_has_its_name_only_when_it_is_on_disk(tmp_path: Path, monkeypat
         sync()
 
     monkeypatch.setattr(os, "sync", watched)
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        bytecode.main([str(tmp_path)], 1, 60, False)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    compile_here(tmp_path)
     assert seen == [[]] and all(compiled(path).exists() for path in files)
 
 
@@ -338,11 +359,7 @@ def test_what_tests_consist_of_comes_last(tmp_path: Path, monkeypatch: pytest.Mo
         return 0
 
     monkeypatch.setattr(bytecode, "_compile", noted)
-    before = signal.getsignal(signal.SIGTERM)
     for name in names:
         source(tmp_path / name, "ONE = 1\n")
-    try:
-        bytecode.main([str(tmp_path)], 1, 60, False)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    compile_here(tmp_path)
     assert sorted(done[:2]) == ["x.py", "y.py"] and len(done) == len(names)

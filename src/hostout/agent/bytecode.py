@@ -40,7 +40,8 @@ class Stopped(Exception):
 def main(folders: Sequence[str], processes: int, seconds: float, idle: bool) -> None:
     """Compile what is below the folders and has no fitting bytecode, for so many seconds; says how many files.
 
-    SIGTERM ends it early: what was compiled by then counts. ``idle``: only when nobody else wants the machine.
+    SIGTERM and SIGHUP end it early: what was compiled by then counts. ``idle``: only when nobody else wants the
+    machine.
     """
     os.umask(0o022)
     if idle:
@@ -49,7 +50,7 @@ def main(folders: Sequence[str], processes: int, seconds: float, idle: bool) -> 
     warnings.simplefilter("ignore")
     # what tests consist of is hardly ever imported
     files = sorted((path for folder in folders for path in _sources(folder)), key=_is_test)
-    signal.signal(signal.SIGTERM, _stop)
+    _listen(_stop)
     children = [_fork(files[share::processes], until) for share in range(1, processes)]
     count = _compile(files[::processes], until)
     sys.stdout.write(f"{count + sum(map(_counted, children))}\n")
@@ -66,8 +67,14 @@ def _step_back() -> None:
         return
 
 
+def _listen(handler: Any) -> None:
+    """To who wants us to end: systemd sends both, one behind the other, to what is left of a session."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
+
+
 def _stop(number: int, frame: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _listen(signal.SIG_IGN)
     raise Stopped
 
 
@@ -148,7 +155,7 @@ def _compile(files: Iterable[Path], until: float) -> int:
     except (Stopped, OSError):
         # a disk that is full is full for all files
         until = 0
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _listen(signal.SIG_IGN)
     return count + _name(made)
 
 
