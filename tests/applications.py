@@ -153,7 +153,7 @@ class Site:
 
 
 PLACES = ("*", "*/releases", "*/releases/*", "*/.hostout", "*/buildout", "*/downloads", "*/downloads/dist")
-KEPT = (".files.json", ".hostout", ".installed.cfg", ".manifest.json", ".partial")
+KEPT = (".files.json", ".hostout", ".installed.cfg", ".manifest.json", ".partial", ".resolved.json")
 
 
 def free_port() -> int:
