@@ -168,11 +168,11 @@ class Rehearsal:
 
     def _files(self) -> Iterator[tuple[str, list[Any]]]:
         """What lies unpacked of what was fetched: the folder with its metadata and the time of that, its file."""
-        for key, (filename, sha256) in self.fetched.items():
-            folder = Path(self.found[key].location) if key in self.found else Path("/nowhere")
-            found = [p for p in folder.glob("*") if p.name == "EGG-INFO" or p.name.endswith(".dist-info")]
-            if len(found) == 1:
-                yield str(found[0]), [found[0].stat().st_mtime_ns, filename, sha256]
+        for key in self.found.keys() & self.fetched.keys():
+            inside = Path(self.found[key].location).glob("*")
+            folders = [path for path in inside if path.name == "EGG-INFO" or path.name.endswith(".dist-info")]
+            if len(folders) == 1:
+                yield str(folders[0]), [folders[0].stat().st_mtime_ns, *self.fetched[key]]
 
     def _add(self, dists: Iterable[Any]) -> None:
         for dist in dists:
