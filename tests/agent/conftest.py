@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agentclient import Place, agent_zip, fetched, interpreters, recipe_wheel, send_files
+from smalldisk import mounted
 
 
 @pytest.fixture(scope="session")
@@ -41,13 +41,8 @@ def root() -> Iterator[Path]:
 @pytest.fixture
 def small_disk(root: Path) -> Iterator[Path]:
     """A file system of one megabyte."""
-    disk = root / "srv" / "disk"
-    disk.mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False).returncode
-    if mounted:
-        pytest.skip("mounting a small file system needs root")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with mounted(root / "srv" / "disk", megabytes=1) as disk:
+        yield disk
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from hostout.errors import ConnectionFailed
+from hostout.errors import ConnectionFailed, RemoteError
 from hostout.remote import shipping
 from hostout.remote.agent import PACKAGE, Agent
 from hostout.remote.quoting import in_folder, sh
 from listening import Heard, LogIn
+from smalldisk import mounted
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 pytestmark = pytest.mark.skipif(SSHD is None, reason="OpenSSH's sshd is not here (package openssh-server)")
@@ -108,6 +109,26 @@ def test_a_key_login_a_command_and_files(
     connection.put(str(tmp_path / "big"), f"{tmp_path}/copy")
     connection.get(f"{tmp_path}/copy", str(tmp_path / "back"))
     assert (tmp_path / "back").read_bytes() == content
+
+
+@pytest.mark.parametrize("size", [20_000_000, 2_100_000, 500_000])
+def test_a_disk_that_is_full_is_one_line_and_what_was_there_stays(
+    servers: tuple[Server, Server], log_in: LogIn, home: Path, tmp_path: Path, small_disk: Path, size: int
+) -> None:
+    know(home, servers[0], "ed25519")
+    (tmp_path / "big").write_bytes(bytes(size))
+    (small_disk / "copy").write_bytes(b"before" * 300_000)
+    connection = log_in(address="127.0.0.1", port=servers[0].port, password=None)
+    with pytest.raises(RemoteError, match=f"^put: {small_disk}/copy: it cannot be written: is the disk full?"):
+        connection.put(str(tmp_path / "big"), f"{small_disk}/copy")
+    assert [path.name for path in small_disk.iterdir()] == ["copy"]
+    assert (small_disk / "copy").read_bytes() == b"before" * 300_000
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    with mounted(tmp_path / "small", megabytes=2) as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])

@@ -14,10 +14,12 @@ import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import paramiko
+from paramiko.sftp import CMD_EXTENDED, CMD_EXTENDED_REPLY
 from paramiko.ssh_exception import SSHException
 
 from hostout.errors import HostoutError, RemoteError
@@ -28,6 +30,17 @@ if TYPE_CHECKING:
 
 PERMISSIONS = 0o777
 BLOCK = 1 << 15
+PACKETS, OVERHEAD = 4, 400
+"""How many packets of the connection a request of an upload fills where the host takes that (more is slower there), and
+the bytes of each that are left for what stands around a block; a file's handle is up to 256."""
+
+LIMITS, WORTH_ASKING = "limits@openssh.com", 1 << 20
+"""The request that tells how much a host takes (see the file PROTOCOL of OpenSSH), and how large a file has to be for
+that, in bytes."""
+
+FAILURE, NOT_WRITTEN = "Failure", "it cannot be written: is the disk full?"
+"""All that OpenSSH says when a disk or quota is (version 3 of SFTP knows no more), and what to say of it."""
+
 WINDOW = 1 << 24
 """How many bytes of a download are asked for at once, in requests of ``BLOCK``; so many may wait in memory."""
 
@@ -112,7 +125,8 @@ def _reason(error: Exception, remote: str) -> str:
     if isinstance(error, PermissionError):
         return f"no permission for {error.filename or remote}"
     text = error.strerror if isinstance(error, OSError) else None
-    return f"{getattr(error, 'filename', None) or remote}: {text or error}"
+    said = " ".join(map(str, error.args))
+    return f"{getattr(error, 'filename', None) or remote}: {text or (NOT_WRITTEN if said == FAILURE else said)}"
 
 
 class _Upload:
@@ -145,10 +159,43 @@ class _Upload:
     def _file(self, local: Path, remote: str) -> None:
         def write(name: str) -> None:
             with local.open("rb") as source:
-                self.sftp.putfo(source, name)
+                size = self._content(source, name)
+                if self.sftp.stat(name).st_size != size:
+                    # nobody has listened to the answers to the last blocks
+                    raise OSError(errno.EIO, NOT_WRITTEN, remote)
                 self.sftp.chmod(name, _mode(os.fstat(source.fileno())))
 
         self._replace(remote, write)
+
+    def _content(self, source: BinaryIO, name: str) -> int:
+        """Writes the new file ``name``; returns its length in bytes.
+
+        Requests fill packets: one as large as paramiko's own would go in two, a large one and a tiny one.
+        """
+        channel = self.sftp.get_channel()
+        packet = channel.out_max_packet_size if channel else BLOCK
+        large = os.fstat(source.fileno()).st_size > WORTH_ASKING and self._largest >= PACKETS * packet
+        block = max((PACKETS if large else 1) * packet - OVERHEAD, 1)
+        with self.sftp.open(name, "wb") as target:
+            target.MAX_REQUEST_SIZE = block
+            target.set_pipelined()
+            while data := source.read(block):
+                target.write(data)
+        return source.tell()
+
+    @cached_property
+    def _largest(self) -> int:
+        """Bytes that may be written at once; 0 where the host does not say."""
+        sftp: Any = self.sftp
+        try:
+            kind, answer = sftp._request(CMD_EXTENDED, LIMITS)
+        except OSError:
+            # it does not know the question
+            return 0
+        if kind != CMD_EXTENDED_REPLY:
+            return 0
+        _packet, _read, write = (answer.get_int64() for _ in range(3))
+        return int(write)
 
     def _replace(self, remote: str, write: _Write) -> None:
         """Writes to a temporary name and renames; nothing is left when that fails."""
