@@ -218,10 +218,10 @@ class Wire:
     def chunks(self, size: int) -> Iterator[bytes]:
         """``size`` announced bytes in pieces; raises Hangup where they stop before."""
         while size:
-            if not self._buffer and not self._fill(self.stall):
+            # what nothing stands before need not be copied
+            piece = self._take(min(size, CHUNK)) or self._read(min(size, CHUNK), self.stall)
+            if not piece:
                 raise Hangup
-            piece = bytes(self._buffer[: min(size, CHUNK)])
-            del self._buffer[: len(piece)]
             size -= len(piece)
             self._owed -= len(piece)
             yield piece
@@ -262,16 +262,27 @@ class Wire:
         self._buffer[:] = rest
         return decode(line)
 
+    def _take(self, size: int) -> bytes:
+        """As much of it as was read already."""
+        piece = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return piece
+
     def _fill(self, timeout: float | None) -> bool:
-        if self._ended or not self._readable(timeout):
-            return False
-        data = os.read(self._source, CHUNK)
-        self._ended = not data
+        data = self._read(CHUNK, timeout)
         self._buffer += data
+        return bool(data)
+
+    def _read(self, size: int, timeout: float | None) -> bytes:
+        """What has come, empty where nothing does."""
+        if self._ended or not self._readable(timeout):
+            return b""
+        data = os.read(self._source, size)
+        self._ended = not data
         if data:
             self._heard = time.monotonic()
             self.hear()
-        return bool(data)
+        return data
 
     def _readable(self, timeout: float | None) -> bool:
         return bool(select.select([self._source], [], [], timeout)[0])
