@@ -61,7 +61,7 @@ def deploy() -> None:
         host.emit(Event("hostout", f"release {deployment.live} is live already"))
         return
     deployment.whole = True
-    deployment.stages_when_it_builds = host.has_one_function("uploadbuildout", "buildout")
+    deployment.sends_with_the_build = host.has_one_function("uploadeggs", "uploadbuildout", "buildout")
     for phase in PHASES:
         host.call(phase)
 

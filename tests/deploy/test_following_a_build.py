@@ -13,6 +13,7 @@ from hostout.deploy.engine import Deployment
 from hostout.deploy.surroundings import Surroundings
 from hostout.errors import RemoteError
 from hostout.model import Event, Facts, Json, Release, RunOptions, Step
+from hostout.remote.agent import Sending
 from planned import CLIENT, HOST, LIVE, RELEASE, facts, release_fact
 
 NAME = "0007-3f9a1c2b"
@@ -43,7 +44,7 @@ class Visit:
         self.answers.pop(0)
         return self.facts
 
-    def ask(self, step: Step, sent: Sequence[Any] = (), *, after: Step | None = None) -> Json:
+    def ask(self, step: Step, sent: Sequence[Any] = (), *, after: Sequence[Sending] = ()) -> Json:
         self.asked.append(step.do)
         return {}
 

@@ -21,7 +21,7 @@ from hostout.agent import protocol
 from hostout.errors import ConnectionFailed, RemoteError
 from hostout.model import Event, Stamp, Step
 from hostout.remote import shipping
-from hostout.remote.agent import PACKAGE, Agent, Unfit
+from hostout.remote.agent import PACKAGE, Agent, Sending, Unfit
 from hostout.remote.connection import Connection
 from hostout.testing import EmbeddedHost
 from listening import QUICK, Heard, LogIn
@@ -41,7 +41,7 @@ def main(question):
     with open("/proc/self/cmdline") as file:
         argv = file.read().split("\\0")
     say(event=READY, facts={"question": question, "argv": argv, "root": os.environ.get("IS_ROOT", "")})
-    source, beats = sys.stdin.buffer, 0
+    source, beats, failed = sys.stdin.buffer, 0, 0
     for line in source:
         if not line.strip():
             beats += 1
@@ -61,6 +61,12 @@ def main(question):
                 sums.append(hashlib.sha256(data).hexdigest())
                 say(event="out", text="got %s" % blob["name"])
             say(event="done", id=number, result={"sums": sums})
+        elif request["do"] == "together":
+            data = source.read(sum(blob["size"] for blob in args["blobs"]))
+            follows = json.loads(source.readline())
+            say(event="out", text="got %s and %s" % (data.decode(), follows["do"]))
+            say(event="done", id=number, result={})
+            say(event="done", id=follows["id"], result={"after": follows["after"] - number})
         elif request["do"] == "cut":
             source.read(1000)
             os.truncate(args["path"], 2000)
@@ -74,6 +80,11 @@ def main(question):
         elif request["do"] == "refuse":
             say(event="failed", id=number, message="no room", command="cp", tail=["a", "b"], log="/log", status=1)
             source.read(sum(blob["size"] - blob["offset"] for blob in args["blobs"]))
+            failed = number
+        elif failed and request.get("after") == failed:
+            failed = number
+            say(event="out", text="%s behind what failed" % request["do"])
+            say(event="failed", id=number, message="not begun")
         elif request["do"] == "count":
             say(event="done", id=number, result={"beats": beats})
         elif request["do"] == "sleep":
@@ -84,6 +95,10 @@ def main(question):
             assert json.loads(source.readline()) == {"do": "cancel"}
             say(event="out", text="cancelled")
             say(event="failed", id=number, message="cancelled")
+        elif request["do"] == "hold":
+            source.read(sum(blob["size"] for blob in args["blobs"]))
+            say(event="out", text="holding")
+            time.sleep(60)
         elif request["do"] == "crash":
             sys.stderr.write("something broke\\n")
             os._exit(9)
@@ -209,6 +224,32 @@ def test_a_refused_upload_is_an_error_and_the_next_request_is_understood(
     assert (caught.value.command, caught.value.tail, caught.value.log) == ("cp", ("a", "b"), "/log")
     assert caught.value.host == "host1"
     assert agent.request(Step("talk", "", {"lines": 0})) == {"n": 1}
+    agent.close()
+
+
+def test_files_and_what_is_made_of_them_go_in_one_round_trip(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    agent = start(log_in(server), package, heard)
+    sent = [blob("small", b"abc")]
+    before = Sending(Step("together", "", {"blobs": [sent[0].announced()]}), sent)
+    # the host answers neither before both are there
+    assert agent.request(Step("make", ""), after=[before]) == {"after": 0}
+    assert heard.lines("out") == ["got abc and make"]
+    assert agent.request(Step("talk", "", {"lines": 0})) == {"n": 1}
+    agent.close()
+
+
+def test_failure_of_what_goes_before_is_the_one_to_tell(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    agent = start(log_in(server), package, heard)
+    sent = [blob("small", b"abc")]
+    before = [Sending(Step("refuse", "", {"blobs": [sent[0].announced()]}), sent), Sending(Step("stage", ""))]
+    with pytest.raises(RemoteError, match="no room"):
+        agent.request(Step("build", ""), after=before)
+    assert agent.request(Step("talk", "", {"lines": 0})) == {"n": 1}
+    assert heard.lines("out") == ["stage behind what failed", "build behind what failed"]
     agent.close()
 
 
@@ -350,6 +391,30 @@ def test_ctrl_c_cancels_what_runs_there(server: EmbeddedHost, log_in: LogIn, pac
     assert heard.lines("out") == ["building", "cancelled"]
     assert agent.request(Step("talk", "", {"lines": 0})) == {"n": 1}
     agent.close()
+
+
+def test_ctrl_c_cancels_what_goes_with_an_upload_that_arrived(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    agent = start(log_in(server), package, heard)
+    sent = [blob("small", b"abc")]
+    threading.Timer(0.5, _thread.interrupt_main).start()
+    with pytest.raises(KeyboardInterrupt):
+        agent.request(Step("build", ""), after=[Sending(Step("receive", "", {"blobs": [sent[0].announced()]}), sent)])
+    assert heard.lines("out") == ["got small", "building", "cancelled"]
+    agent.close()
+
+
+def test_ctrl_c_in_an_upload_leaves_the_agent_alone(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
+) -> None:
+    agent = start(log_in(server), package, heard)
+    sent = [blob("small", b"abc")]
+    threading.Timer(0.5, _thread.interrupt_main).start()
+    with pytest.raises(KeyboardInterrupt):
+        agent.request(Step("build", ""), after=[Sending(Step("hold", "", {"blobs": [sent[0].announced()]}), sent)])
+    assert heard.lines("out") == ["holding"]
+    assert agent.gone
 
 
 def test_an_agent_that_never_starts_is_given_up(

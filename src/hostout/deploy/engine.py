@@ -20,7 +20,7 @@ from hostout.deploy.visit import Visit
 from hostout.errors import ConnectionFailed, RemoteError
 from hostout.model import Extent, Facts, Host, Json, Release, Step
 from hostout.remote import outgoing
-from hostout.remote.agent import Agent, Unfit
+from hostout.remote.agent import Agent, Sending, Unfit
 
 STARTS_WITHIN, SWITCHES_WITHIN, LOOK = 120.0, 10.0, 0.3
 """Seconds that we wait for an application that the host starts again by itself, for somebody else's switch to what we
@@ -33,8 +33,8 @@ class Deployment:
     Each public method is a phase; it does what the phases before it have not done yet. All raise
     ``RemoteError`` when something fails on the host and ``ConnectionFailed`` when the host is lost. With
     ``--dry-run`` they ask, and say what they would do. ``whole``: all phases follow each other, nobody has to be
-    told what is still to do. ``stages_when_it_builds``: nobody wants to see a release between these two, which saves
-    a round trip.
+    told what is still to do. ``sends_with_the_build``: nobody wants to see the host between the upload and the build;
+    what is small waits for that, which saves round trips.
     """
 
     def __init__(self, host: Host, around: Surroundings) -> None:
@@ -44,14 +44,14 @@ class Deployment:
         self._contents: plan.Contents | None = None
         self._done: set[str] = set()
         self.whole = False
-        self.stages_when_it_builds = False
+        self.sends_with_the_build = False
         self.visit = Visit(host, around, lambda: self._release)
         self._consent = Consent(host, around)
         self._readiness = Readiness(host, around, self.visit, self._consent)
         self._cold = False
         self._stopped = False
         self._staged = ""
-        self._stages: Step | None = None
+        self._ahead: list[Sending] = []
         self._built = ""
         self._overtaken = ""
         self._looked = False
@@ -150,7 +150,7 @@ class Deployment:
     def uploadbuildout(self) -> str:
         """The configuration; returns the name of the new release, which is ``staging`` (empty: none is needed).
 
-        Where it ``stages_when_it_builds`` it is when the build begins.
+        Where it ``sends_with_the_build`` it is when that begins.
         """
         if self._spared:
             return ""
@@ -160,10 +160,7 @@ class Deployment:
         facts = self.facts if self._looked else self.visit.facts_now()
         name = plan.next_name(self.release, facts, anew=self.around.options.force)
         step = plan.stage(name, self.host, self.release, self.contents, self.facts, self.around.client)
-        if self.stages_when_it_builds and not self.around.options.dry_run:
-            self._stages = step
-        else:
-            self._do(step)
+        self._do_with_the_next(step) if self._may_wait else self._do(step)
         self._staged = name
         return name
 
@@ -222,6 +219,7 @@ class Deployment:
 
     def recover(self) -> None:
         """After a failure between the stop and the switch: the old release is started again."""
+        self._ahead.clear()
         if not self._stopped:
             return
         self._stopped = False
@@ -280,7 +278,11 @@ class Deployment:
         """Files are compressed where that helps; wheels are already."""
         if not self.around.options.dry_run:
             sent = [replace(u, packed=outgoing.packed_size(u)) if u.to == "file" else u for u in sent]
-        return self._do(plan.receive(sent, self.facts, whole=whole), sent)
+        step = plan.receive(sent, self.facts, whole=whole)
+        if self._may_wait and plan.is_small(step):
+            self._do_with_the_next(step, sent)
+            return {}
+        return self._do(step, sent)
 
     def _stop(self) -> None:
         if not self._stopped:
@@ -338,9 +340,8 @@ class Deployment:
         self._give_way()
 
     def _build(self, step: Step, name: str) -> None:
-        before, self._stages = self._stages, None
         try:
-            self._do(step, after=before)
+            self._do(step)
         except RemoteError as error:
             raise self._explained(error, name) from error
 
@@ -362,9 +363,7 @@ class Deployment:
 
     def _golive(self, name: str) -> Json:
         """The host does it by itself. What it leaves stopped where that fails is for ``recover``."""
-        step = plan.golive(
-            name, self.host, self.around.hooks(), stopped=self._stopped, strays=self._consent.strays
-        )
+        step = plan.golive(name, self.host, self.around.hooks(), stopped=self._stopped, strays=self._consent.strays)
         stopped, self._stopped = self._stopped, False
         try:
             return self._do(step)
@@ -423,14 +422,26 @@ class Deployment:
             self._do(step)
             self._done.add(step.do)
 
-    def _do(self, step: Step, sent: Sequence[plan.Upload] = (), *, after: Step | None = None) -> Json:
+    def _do(self, step: Step, sent: Sequence[plan.Upload] = ()) -> Json:
         if self.around.options.dry_run:
             for line in self._preview.lines(step):
                 self.around.say(line)
             return {}
+        self._announce(step, sent)
+        before, self._ahead = self._ahead, []
+        return self.visit.ask(step, sent, after=before)
+
+    @property
+    def _may_wait(self) -> bool:
+        return self.sends_with_the_build and not self.around.options.dry_run
+
+    def _do_with_the_next(self, step: Step, sent: Sequence[plan.Upload] = ()) -> None:
+        self._announce(step, sent)
+        self._ahead.append(Sending(step, sent))
+
+    def _announce(self, step: Step, sent: Sequence[plan.Upload]) -> None:
         if sent or step.do == "fetch":
             self.around.say(step.text)
-        return self.visit.ask(step, sent, after=after)
 
     @property
     def _preview(self) -> Preview:

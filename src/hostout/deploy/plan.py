@@ -19,6 +19,9 @@ NOT_FOUND = re.compile(r"no such file|not found|does not exist|doesn't exist|can
 """What programs say of a file that is not there."""
 
 QUOTES = "'\"`:,;()[]<>"
+SMALL = 1_000_000
+"""Bytes that nobody has to see on their way."""
+
 MADE_THERE = ("bin", "parts", "develop-eggs", "eggs", "var", "releases", "current")
 """What a buildout or hostout makes on the host itself."""
 
@@ -258,6 +261,12 @@ def receive(sent: Sequence[Upload], facts: Facts, *, whole: bool = False) -> Ste
     files = "1 file" if len(sent) == 1 else f"{len(sent)} files"
     text = f"upload {files}, {amount(sum(u.size for u in sent))}"
     return Step("receive", text, {"blobs": announced})
+
+
+def is_small(received: Step) -> bool:
+    """Whether the files of a ``receive`` take no longer than a round trip, and nothing of them is there already."""
+    blobs = received.args["blobs"]
+    return sum(blob["size"] for blob in blobs) <= SMALL and not any(blob["offset"] for blob in blobs)
 
 
 def ask_again() -> Step:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from hostout.deploy import plan
 from hostout.deploy.surroundings import Surroundings
 from hostout.model import Facts, Host, Json, Release, Step
-from hostout.remote.agent import Agent, SudoUnavailable, pack_meanwhile
+from hostout.remote.agent import Agent, Sending, SudoUnavailable, pack_meanwhile
 from hostout.remote.early import Early
 
 
@@ -46,8 +46,8 @@ class Visit:
         """What the host said when it was asked, until ``look_again``."""
         return self.agent.facts
 
-    def ask(self, step: Step, sent: Sequence[plan.Upload] = (), *, after: Step | None = None) -> Json:
-        """Has a Step done, and ``after`` another that goes with it; returns its result."""
+    def ask(self, step: Step, sent: Sequence[plan.Upload] = (), *, after: Sequence[Sending] = ()) -> Json:
+        """Has a Step done, ``after`` others that go with it; returns its result."""
         return self.agent.request(step, sent, after=after)
 
     def facts_now(self) -> Facts:

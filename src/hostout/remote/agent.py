@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
@@ -53,6 +54,18 @@ LAST = frozenset({"golive", "rollback", "restart"})
 """Actions after which nothing is stopped any more: an agent that has done one has nothing left to do."""
 
 
+@dataclass(frozen=True)
+class Sending:
+    """A Step, and the files whose bytes follow it."""
+
+    step: Step
+    blobs: Sequence[Blob] = ()
+
+    def announced(self) -> tuple[tuple[Blob, Json], ...]:
+        """Each with what the Step says of it."""
+        return tuple(zip(self.blobs, self.step.args["blobs"], strict=True)) if self.blobs else ()
+
+
 class Unfit(RemoteError):
     """The agent cannot run there: ``reason`` is ``no-python``, or ``old-python`` of version ``found``."""
 
@@ -77,7 +90,7 @@ class Agent:
         self.facts = Facts({})
         self.ready = False
         self.heard = 0.0
-        self._number = 0
+        self._number, self._awaited, self._uploads = 0, 0, 0
         self._begun = False
         self._stderr: list[bytes] = []
         self._sender: _Sender | None = None
@@ -109,22 +122,19 @@ class Agent:
             raise
         return agent
 
-    def request(self, step: Step, blobs: Sequence[Blob] = (), *, after: Step | None = None) -> Json:
+    def request(self, step: Step, blobs: Sequence[Blob] = (), *, after: Sequence[Sending] = ()) -> Json:
         """Has a Step done; sends the announced bytes of ``blobs`` behind it. Returns its result.
 
-        ``after``: what is done right before it, in the same round trip; where that fails, the Step is not begun. Events
-        are emitted as they come. Raises RemoteError when a Step fails or a file changed since it was hashed,
-        ConnectionFailed when the host is lost.
+        ``after``: what is done right before it, in the same round trip; where one of these fails, nothing that follows
+        is begun, and that failure is raised. Events are emitted as they come. Raises RemoteError when a Step fails or a
+        file changed since it was hashed, ConnectionFailed when the host is lost.
         """
-        _check(blobs)
-        if after is not None:
-            self._send(after)
-        before = self._number if after is not None else 0
-        sender = self._send(step, blobs, after=before)
+        requests = [*after, Sending(step, blobs)]
+        sent = [blob for each in requests for blob in each.blobs]
+        _check(sent)
+        sender = self._send(requests)
         try:
-            if before:
-                self._answer(to=before)
-            result = self._finish(step)
+            result = self._finish(requests)
         except KeyboardInterrupt:
             self._cancel(sender)
             raise
@@ -133,16 +143,20 @@ class Agent:
                 raise sender.failure from error
             if isinstance(error, RemoteError):
                 # what arrived may not be what was announced because it is not any more
-                _check(blobs)
+                _check(sent)
             raise
         if sender.failure is not None:
             # the end of the channel was taken for that of the bytes, and the answer was on its way already
             raise sender.failure
         return result
 
-    def _finish(self, step: Step) -> Json:
-        result = self._answer()
-        self._begun = self._begun and step.do not in LAST
+    def _finish(self, requests: Sequence[Sending]) -> Json:
+        """The answer to the last of them."""
+        first = self._number - len(requests) + 1
+        for number, each in enumerate(requests, first):
+            self._awaited = number
+            result = self._answer()
+            self._begun = self._begun and each.step.do not in LAST
         return result
 
     @property
@@ -255,25 +269,31 @@ class Agent:
 
     # -- sending
 
-    def _send(self, step: Step, blobs: Sequence[Blob] = (), *, after: int = 0) -> _Sender:
+    def _send(self, requests: Sequence[Sending]) -> _Sender:
         """Begins to send beside the reading, so that neither side waits for the other."""
-        self._begun = self._begun or step.do not in QUESTIONS
         if self._sender is not None:
             # the agent passes over what a failed request still had to send, but has to get it
             self._sender.join()
-        self._number += 1
-        args = {**step.args, **shipping.later(PACKAGE, step.do)}
-        follows = {"after": after} if after else {}
-        request = protocol.encode({"id": self._number, "do": step.do, "args": args, **follows})
-        self._sender = _Sender(self.channel, request, blobs, step.args.get("blobs", ()), self._speaking)
+        said = []
+        for at, each in enumerate(requests):
+            step = each.step
+            self._begun = self._begun or step.do not in QUESTIONS
+            follows = {"after": self._number} if at else {}
+            self._number += 1
+            args = {**step.args, **shipping.later(PACKAGE, step.do)}
+            request = protocol.encode({"id": self._number, "do": step.do, "args": args, **follows})
+            said.append((request, each.announced()))
+            if each.blobs:
+                self._uploads = self._number
+        self._sender = _Sender(self.channel, said, self._speaking)
         self._sender.start()
         return self._sender
 
-    def _answer(self, limit: float | None = None, to: int = 0) -> Json:
-        """The answer to the request of that number, else to the last one."""
+    def _answer(self, limit: float | None = None) -> Json:
+        """The answer to the request that is awaited."""
         for message in self._messages(limit):
             if message["event"] in (protocol.DONE, protocol.FAILED):
-                if message.get("id") in (to or self._number, None):
+                if message.get("id") in (self._awaited, None):
                     return self._result(message)
             else:
                 self._emit(message)
@@ -285,12 +305,13 @@ class Agent:
         In the middle of an upload the agent is left alone: it would hear us behind the last byte only, and many of
         them may wait on this side of a slow line when all are sent.
         """
-        if sender.blobs or sender.is_alive():
+        if self._awaited <= self._uploads or sender.is_alive():
             self.channel.close()
             return
         with contextlib.suppress(HostoutError, OSError, EOFError, SSHException):  # it ends one way or the other
             with self._speaking:
                 self.channel.sendall(protocol.encode({"do": protocol.CANCEL}))
+            self._awaited = self._number
             self._answer(FAREWELL)
 
     # -- ending
@@ -309,21 +330,21 @@ class Agent:
 
 
 class _Sender(threading.Thread):
-    """Sends a request and the bytes behind it. ``failure`` is what went wrong on this side of the wire."""
+    """Sends requests, and behind each the bytes that it announced, by blob.
+
+    ``failure`` is what went wrong on this side of the wire.
+    """
 
     def __init__(
         self,
         channel: paramiko.Channel,
-        request: bytes,
-        blobs: Sequence[Blob],
-        announced: Sequence[Json],
+        requests: Sequence[tuple[bytes, Sequence[tuple[Blob, Json]]]],
         speaking: threading.Lock,
     ) -> None:
         super().__init__(daemon=True, name="hostout-sender")
         self.channel = channel
         self.speaking = speaking
-        self.request = request
-        self.blobs = tuple(zip(blobs, announced, strict=True)) if blobs else ()
+        self.requests = requests
         self.failure: RemoteError | None = None
 
     def run(self) -> None:
@@ -332,9 +353,10 @@ class _Sender(threading.Thread):
 
     def _send_all(self) -> None:
         try:
-            self.channel.sendall(self.request)
-            for blob, announcement in self.blobs:
-                self._send(blob, announcement)
+            for request, blobs in self.requests:
+                self.channel.sendall(request)
+                for blob, announcement in blobs:
+                    self._send(blob, announcement)
         except RemoteError as error:
             # what the host waits for will not come: the channel is of no use any more
             self.failure = error
