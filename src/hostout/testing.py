@@ -270,14 +270,22 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 class _Line:
-    """A socket for paramiko that counts, freezes and breaks as the host is told to."""
+    """A socket for paramiko that counts, freezes and breaks as the host is told to.
+
+    What is in ``begin`` is called before it is read from again.
+    """
 
     def __init__(self, connection: socket.socket, host: EmbeddedHost) -> None:
         self.connection = connection
         self.host = host
         self.frozen = threading.Event()
+        self.begin: list[Callable[[], object]] = []
 
     def recv(self, size: int) -> bytes:
+        # who reads on has answered what it read before: a command that ends at once must not close its channel
+        # before the client was told that it began
+        while self.begin:
+            self.begin.pop(0)()
         self._hold()
         data = self.connection.recv(size)
         if not self.host.count_received(len(data)):
@@ -326,7 +334,7 @@ def _talk(host: EmbeddedHost, line: _Line) -> None:
     transport = paramiko.Transport(line)  # type: ignore[arg-type]  # it wants just these methods of a socket
     transport.add_server_key(host.host_key)
     transport.set_subsystem_handler("sftp", _Sftp, _Files)
-    rules = _Rules(host)
+    rules = _Rules(host, line)
     try:
         transport.start_server(server=rules)
     except (paramiko.SSHException, EOFError, OSError):
@@ -343,8 +351,9 @@ def _talk(host: EmbeddedHost, line: _Line) -> None:
 class _Rules(paramiko.ServerInterface):
     """Who may log in and what a session may ask for, as ``EmbeddedHost`` was told."""
 
-    def __init__(self, host: EmbeddedHost) -> None:
+    def __init__(self, host: EmbeddedHost, line: _Line) -> None:
         self.host = host
+        self.line = line
         self.entered = False
         self.sizes: dict[int, tuple[int, int]] = {}
         self.variables: dict[int, dict[str, str]] = {}
@@ -424,7 +433,7 @@ class _Rules(paramiko.ServerInterface):
         session = _Session(self.host, channel, command, self.sizes.get(number), self.variables.get(number, {}))
         if command is not None:
             self.host.commands.append(command)
-        threading.Thread(target=session.run, daemon=True).start()
+        self.line.begin.append(threading.Thread(target=session.run, daemon=True).start)
         return True
 
 

@@ -183,6 +183,20 @@ def test_output_that_comes_late_is_not_lost(
     assert log_in(server).run("echo all of it").stdout == "all of it\n"
 
 
+def test_a_command_that_ends_before_its_request_is_answered_is_heard(
+    server: EmbeddedHost, log_in: LogIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = testing._Rules.check_channel_exec_request
+
+    def slow(rules: testing._Rules, channel: paramiko.Channel, command: bytes) -> bool:
+        answer = quick(rules, channel, command)
+        time.sleep(0.5)
+        return answer
+
+    monkeypatch.setattr(testing._Rules, "check_channel_exec_request", slow)
+    assert log_in(server).run("echo all", hide=True).stdout == "all\n"
+
+
 @pytest.mark.parametrize("verb", ["run", "sudo"])
 def test_ctrl_c_ends_a_command_at_once(server: EmbeddedHost, log_in: LogIn, verb: str) -> None:
     connection = log_in(server)
