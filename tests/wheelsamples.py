@@ -39,6 +39,7 @@ class Wheel:
     modes: Mapping[str, int] = field(default_factory=dict)
     tags: str = "py3-none-any"
     requires: tuple[str, ...] = ()
+    python: str = ""
 
     @property
     def filename(self) -> str:
@@ -53,6 +54,7 @@ class Wheel:
         info, data = f"{self.base}.dist-info", f"{self.base}.data"
         files = {name.format(info=info, data=data): text for name, text in self.content.items()}
         needed = "".join(f"Requires-Dist: {each}\n" for each in self.requires)
+        needed += f"Requires-Python: {self.python}\n" if self.python else ""
         head = f"Metadata-Version: 2.1\nName: {self.name}\nVersion: {self.version}\n{needed}"
         files[f"{info}/METADATA"] = f"{head}\nName: no\n"
         files[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {self.tags}\n"

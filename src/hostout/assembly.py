@@ -19,6 +19,7 @@ from hostout.deploy.plan import Client, Contents, Hooks
 from hostout.deploy.surroundings import Surroundings
 from hostout.model import Emit, Facts, Host, Indexes, LocalBuildout, Release, RunOptions
 from hostout.packaging import indexes, process, unmet, wheels
+from hostout.packaging.places import on_disk
 
 if TYPE_CHECKING:
     from hostout.deploy.engine import Deployment
@@ -46,13 +47,14 @@ class Packaging:
         """The files that serve the release on a host with these facts; the same question is answered once."""
         asked = json.dumps([release.id, facts["python"], facts["have"], facts["cache"]["directory"]], sort_keys=True)
         if asked not in self._chosen:
-            self._chosen[asked] = self._contents(release, facts)
+            with on_disk(self.local):
+                self._chosen[asked] = self._contents(release, facts)
         return self._chosen[asked]
 
     def _contents(self, release: Release, facts: Facts) -> Contents:
         parts, environment = wheels.choose(release, self.local, facts, self.emit)
         unmet.check_python(self.local.python, (*parts, *environment), facts["python"])
-        unmet.check(release.python, (*parts, *environment), facts["python"])
+        unmet.check(unmet.markers_here(self.local.python), (*parts, *environment), facts["python"])
         generated = packaging.configuration_file(release, facts["cache"]["directory"])
         return Contents(parts, environment, release.files, generated)
 

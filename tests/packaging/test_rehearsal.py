@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from hostout.model import Facts, Host, Json, LocalBuildout, Member, Release
 from hostout.packaging import rehearsal, wheels
 from hostout.packaging.rehearsal import unpack
 from samples import Said, host, local_buildout, write
+from smalldisk import mounted
 
 pytestmark = pytest.mark.buildout
 
@@ -107,6 +109,32 @@ def moved_to(folder: Path, local: LocalBuildout) -> LocalBuildout:
     members = {name: tuple(Member(**m) for m in found[name]) for name in ("working_set", "environment")}
     lists = {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
     return LocalBuildout(**{**found, **lists, **members})
+
+
+def test_what_is_in_the_way_of_what_is_made_here_is_one_line(local: LocalBuildout) -> None:
+    root = Path(local.parts_directory, "hostout")
+    shutil.rmtree(root, ignore_errors=True)
+    for name in ("host1.rehearsal.json", "dist", "host1.cfg"):
+        (root / name).mkdir(parents=True) if name != "dist" else (root / name).write_text("no folder")
+        with pytest.raises(PackagingError) as refused:
+            prepared(host(), local)
+        problem = re.escape(str(root / name))
+        assert re.fullmatch(f"{problem}: (File exists|Is a directory|Not a directory)", str(refused.value))
+        (root / name).rmdir() if name != "dist" else (root / name).unlink()
+    assert prepared(host(), local)[0].develop
+
+
+def test_a_full_disk_here_is_one_line_and_there_is_a_release_when_it_has_room(local: LocalBuildout) -> None:
+    root = Path(local.parts_directory, "hostout")
+    with mounted(root, 64):
+        filler = root / "filler"
+        with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+            while True:
+                file.write(bytes(4096))
+        with pytest.raises(PackagingError, match=r"^/\S+( or /\S+)?: No space left on device$"):
+            prepared(host(), local)
+        filler.unlink()
+        assert prepared(host(), local)[0].develop
 
 
 def prepared(of: Host, local: LocalBuildout) -> tuple[Release, Said]:

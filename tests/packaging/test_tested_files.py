@@ -148,6 +148,16 @@ def test_each_host_gets_its_wheels_and_the_lock_remembers_them(local: LocalBuild
     assert {one.filename for one in lock.others} == {path.name for name, path in made.items() if name != "here"}
 
 
+@pytest.mark.parametrize(("wanted", "version"), [(">=3.9.2", "3.9.2"), ("!=3.9.0,!=3.9.1,>=3.8", "3.9.4+")])
+def test_a_wheel_for_the_very_python_of_the_host_is_found(
+    local: LocalBuildout, index: SmallIndex, wanted: str, version: str
+) -> None:
+    sample = Wheel("hostouttest_native", "1.0", "hostouttest_native-1.0", {}, (), "", {}, "cp39-cp39-linux_aarch64")
+    dataclasses.replace(sample, python=wanted).make(index.folder)
+    about = facts(version=version, platform="linux-aarch64", soabi="cpython-39-aarch64-linux-gnu")
+    assert chosen(local, about, "hostouttest_native")["hostouttest_native"].filename == sample.filename
+
+
 def test_all_that_the_index_has_changed_or_lost_is_named_at_once(local: LocalBuildout, index: SmallIndex) -> None:
     names = [f"hostouttest_{word}" for word in ("changed", "damaged", "lost", "good", "swapped")]
     tested = {name: wheel(index.folder, name) for name in names}

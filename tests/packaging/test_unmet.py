@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hostout.model import Distribution, Json
 from hostout.packaging import unmet
 from wheelsamples import Wheel
 
-TESTED = "3.11"
+TESTED = {**unmet.markers_here("3.11.2"), "platform_machine": "x86_64"}
 
 
 def python(version: str, platform: str = "linux-x86_64", implementation: str = "cpython") -> dict[str, Json]:
@@ -36,8 +38,37 @@ def test_needed_on_the_hosts_python_alone_and_not_there_is_one_line_that_names_a
     assert str(refused.value) == (
         "not in this buildout, but needed on the host (cpython 3.13 on linux_x86_64, glibc 2.41): "
         "hostouttest_two 1.0 needs Legacy.CGI>=2.6; hostouttest-three 1.0 needs hostouttest-four!=2; add it to the "
-        "eggs of a part and run bin/buildout, or deploy from a machine with that Python"
+        "eggs of a part and run bin/buildout, or deploy from a machine of that kind"
     )
+
+
+@pytest.mark.parametrize(
+    ("marker", "facts"),
+    [
+        ("platform_machine == 'aarch64'", python("3.11.2", "linux-aarch64")),
+        ("python_full_version < '3.11.2'", python("3.11.1")),
+        ("implementation_name == 'pypy'", python("3.11.2", "linux-x86_64", "pypy")),
+    ],
+    ids=str,
+)
+def test_the_same_release_of_python_may_need_more_all_the_same(
+    tmp_path: Path, marker: str, facts: dict[str, Json]
+) -> None:
+    one = needing(tmp_path, "hostouttest-one", f"hostouttest-more; {marker}")
+    unmet.check(TESTED, [one], python("3.11.2"))
+    with pytest.raises(PackagingError, match=r"hostouttest-one 1\.0 needs hostouttest-more;"):
+        unmet.check(TESTED, [one], facts)
+    unmet.check(TESTED, [one, needing(tmp_path, "hostouttest_more")], facts)
+
+
+def test_what_is_not_there_here_either_is_nothing_that_is_missed(tmp_path: Path) -> None:
+    one = needing(tmp_path, "hostouttest-one", "hostouttest-more", "hostouttest-old; python_version > '3'")
+    unmet.check(TESTED, [one], python("3.13.5", "linux-aarch64"))
+
+
+def test_markers_of_the_same_python_here_and_there_are_the_same() -> None:
+    here = sysconfig.get_platform()
+    assert unmet.markers_here("3.11.2") == unmet.markers(python("3.11.2", here, sys.implementation.name))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from hostout.packaging.closure import Closure
 from hostout.packaging.develop import Released
 from hostout.packaging.identity import counted_options, release_id
 from hostout.packaging.memo import Memo
-from hostout.packaging.places import Places, writing
+from hostout.packaging.places import Places, on_disk, writing
 from hostout.packaging.rehearsal import Rehearsal, exact, rehearse
 from hostout.packaging.wanted import Known
 
@@ -34,6 +34,11 @@ def prepare(host: Host, local: LocalBuildout, emit: Emit) -> Release:
 
     Raises ConfigurationError and PackagingError.
     """
+    with on_disk(local):
+        return _prepared(host, local, emit)
+
+
+def _prepared(host: Host, local: LocalBuildout, emit: Emit) -> Release:
     bundle = bundles.collect(host, local, emit)
     rehearsal = _rehearsed(host, local, bundle)
     found = closures.closure(host, local, rehearsal)
@@ -51,7 +56,8 @@ def resolve(host: Host, local: LocalBuildout, emit: Emit, *, from_cache: bool) -
 
     ``from_cache``: no distribution may come from anywhere but the download cache. Raises as ``prepare`` does.
     """
-    return _rehearsed(host, local, bundles.collect(host, local, emit), from_cache=from_cache)
+    with on_disk(local):
+        return _rehearsed(host, local, bundles.collect(host, local, emit), from_cache=from_cache)
 
 
 def configuration_file(release: Release, cache: str) -> BundleFile:

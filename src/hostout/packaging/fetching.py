@@ -227,11 +227,10 @@ class Pip:
 
 
 def _for_target(target: Target) -> list[str]:
-    major, minor = target.version
     implementation = {"cpython": "cp", "pypy": "pp"}.get(target.implementation, "py")
     abis = [target.abi, "abi3", "none"]
     return [
-        *("--no-deps", "--only-binary=:all:", "--python-version", f"{major}.{minor}"),
+        *("--no-deps", "--only-binary=:all:", "--python-version", target.full),
         *("--implementation", implementation),
         *(word for abi in abis for word in ("--abi", abi)),
         *(word for platform in target.platforms for word in ("--platform", platform)),

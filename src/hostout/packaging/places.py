@@ -6,6 +6,8 @@ What does not belong here: the records that the recipe writes there.
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,6 +63,27 @@ class Places:
     def configuration(self, part: str) -> Path:
         """The generated configuration as people can read it here."""
         return self.root / f"{part}.cfg"
+
+
+REFUSALS = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM),
+        *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+    }
+)
+"""What a disk says that is full or broken, or that has something else in the place of what is ours."""
+
+
+@contextmanager
+def on_disk(local: LocalBuildout) -> Iterator[None]:
+    """What the disk here refuses is one line, whatever it was for; all else is a mistake of ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        where = error.filename or f"{Places.of(local).root} or {tempfile.gettempdir()}"
+        raise PackagingError(f"{where}: {error.strerror}") from error
 
 
 @contextmanager

@@ -5,6 +5,7 @@ What does not belong here: what is run, and anything that runs on a host.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -69,7 +70,7 @@ def run(
     """Runs ``argv`` with its output in ``log``; after ``timeout`` seconds it and its children are killed.
 
     So they are as soon as it is ``hopeless``, which is asked every now and then. Its temporary files are gone
-    afterwards, however it ended.
+    afterwards, however it ended. Raises OSError where it failed and there is no room left for what it had to say.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -84,6 +85,8 @@ def run(
                 seconds = time.monotonic() - until + timeout
                 output.write(f"\nnot finished after {seconds:.0f} seconds: stopped\n".encode())
                 return Finished(None, log)
+    if process.returncode != 0 and not os.statvfs(log.parent).f_bavail:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(log))
     return Finished(process.returncode, log)
 
 

@@ -5,6 +5,7 @@ Pure. What does not belong here: files, and the Python that we run in.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,9 +23,11 @@ OLDEST = {"x86_64": 5, "i686": 5}
 
 @dataclass(frozen=True)
 class Target:
-    """The Python of a host: ``version`` (3, 11), ``platform`` as sysconfig has it, ``libc`` (name, major, minor)."""
+    """The Python of a host: ``version`` (3, 11), ``full`` 3.11.2 without what stands behind (rc1),
+    ``platform`` as sysconfig has it, ``libc`` (name, major, minor)."""
 
     version: tuple[int, int]
+    full: str
     implementation: str
     platform: str
     libc: tuple[str, int, int]
@@ -34,11 +37,12 @@ class Target:
     def of(cls, python: Mapping[str, Json]) -> Target:
         """From ``facts["python"]``."""
         major, minor = (int(n) for n in python["version"].split(".")[:2])
-        libc, number = [*(python["libc"] or ()), "", ""][:2]
+        name, number = [*(python["libc"] or ()), "", ""][:2]
         numbers = [int(n) for n in number.split(".")[:2] if n.isdigit()] + [0, 0]
         abi = _abi(python.get("soabi") or "", major, minor)
         platform = python["platform"].replace("-", "_").replace(".", "_")
-        return cls((major, minor), python["implementation"], platform, (libc, numbers[0], numbers[1]), abi)
+        libc = (name, numbers[0], numbers[1])
+        return cls((major, minor), _plain(python["version"]), python["implementation"], platform, libc, abi)
 
     def __str__(self) -> str:
         libc = f", {self.libc[0]} {self.libc[1]}.{self.libc[2]}" if self.libc[0] else ""
@@ -79,6 +83,11 @@ def _is_for(tag: Tag, major: int, minor: int) -> bool:
     if implementation == "py" or tag.abi == "abi3":
         return of[0] == major and of[1] <= minor
     return of == (major, minor)
+
+
+def _plain(version: str) -> str:
+    found = re.match(r"\d+(\.\d+)*", version)
+    return found[0] if found else ""
 
 
 def _abi(soabi: str, major: int, minor: int) -> str:

@@ -1,8 +1,8 @@
 """What distributions need on the host and not here: another Python, requirements whose marker speaks of Python or the
 platform.
 
-Only where the host's Python is another one; with ours the working set is complete, for buildout resolved it. What does
-not belong here: which files there are (``wheels``).
+What is needed here as well is there, for buildout resolved it. What extras ask for is not looked at: which of them are
+used is known to buildout alone. What does not belong here: which files there are (``wheels``).
 """
 
 from __future__ import annotations
@@ -31,27 +31,28 @@ _END_OF_HEADERS = re.compile(r"\r?\n\r?\n")
 _SYSTEMS = {"linux": "Linux", "macosx": "Darwin"}
 
 
-def check(tested: str, distributions: Iterable[Distribution], python: Mapping[str, Json]) -> None:
-    """Raise PackagingError, one line, if a wheel needs what is not among the distributions, on this Python of a host.
+def check(tested: Markers, distributions: Iterable[Distribution], python: Mapping[str, Json]) -> None:
+    """Raise PackagingError, one line, if a wheel needs what is not among the distributions, on a host and not here.
 
-    ``tested`` is the Python here (``3.11``). Wheels that the host has already, and what is no wheel, are not looked
+    ``tested`` are the markers that hold here. Wheels that the host has already, and what is no wheel, are not looked
     into.
     """
-    if ".".join(python["version"].split(".")[:2]) == tested:
+    environment = markers(python)
+    if environment == tested:
         return
     every = tuple(distributions)
-    there, environment = {canonicalize_name(one.name) for one in every}, markers(python)
+    there = {canonicalize_name(one.name) for one in every}
     lines = [
         f"{one.name} {one.version} needs {needed.name}{needed.specifier}"
         for one in every
         if one.path.endswith(".whl")
-        for needed in requirements(Path(one.path), environment)
-        if canonicalize_name(needed.name) not in there
+        for needed in requirements(Path(one.path))
+        if holds(needed, environment) and not holds(needed, tested) and canonicalize_name(needed.name) not in there
     ]
     if lines:
         raise PackagingError(
             f"not in this buildout, but needed on the host ({Target.of(python)}): {'; '.join(lines)}; add it to the "
-            "eggs of a part and run bin/buildout, or deploy from a machine with that Python"
+            "eggs of a part and run bin/buildout, or deploy from a machine of that kind"
         )
 
 
@@ -84,6 +85,14 @@ def requires_python(wheel: Path) -> SpecifierSet | None:
         return None
 
 
+def markers_here(version: str) -> Markers:
+    """Of the Python that all was tested with here, of this whole ``version``."""
+    ours = {key: str(value) for key, value in default_environment().items()}
+    short = ".".join(version.split(".")[:2])
+    versions = {"python_version": short, "python_full_version": version, "implementation_version": version}
+    return {**ours, **versions, "extra": ""}
+
+
 def markers(python: Mapping[str, Json]) -> Markers:
     """Of the Python of a host, from ``facts["python"]``."""
     system, _, machine = str(python["platform"]).partition("-")
@@ -103,15 +112,18 @@ def markers(python: Mapping[str, Json]) -> Markers:
     }
 
 
-def requirements(wheel: Path, environment: Markers) -> Iterator[Requirement]:
-    """What a wheel needs where these markers hold, whatever extras are asked for; what nobody can read aside."""
+def requirements(wheel: Path) -> Iterator[Requirement]:
+    """What a wheel needs somewhere; what nobody can read aside."""
     for line in _headers(wheel).get_all("Requires-Dist", []):
         try:
-            needed = Requirement(line)
+            yield Requirement(line)
         except InvalidRequirement:
             continue
-        if needed.marker is None or needed.marker.evaluate(dict(environment)):
-            yield needed
+
+
+def holds(needed: Requirement, environment: Markers) -> bool:
+    """Whether it is needed where these markers hold."""
+    return needed.marker is None or needed.marker.evaluate(dict(environment))
 
 
 def _headers(wheel: Path) -> Message:
