@@ -61,9 +61,12 @@ def deploy() -> None:
         host.emit(Event("hostout", f"release {deployment.live} is live already"))
         return
     deployment.whole = True
-    deployment.sends_with_the_build = host.has_one_function("uploadeggs", "uploadbuildout", "buildout")
-    for phase in PHASES:
-        host.call(phase)
+    first, *between, last = PHASES
+    host.call(first)
+    with deployment.sending_with_the_build(host.has_one_function(*between)):
+        for phase in between:
+            host.call(phase)
+    host.call(last)
 
 
 @deploys()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hostout import fabfile
 from hostout.deploy import plan
 from hostout.deploy.engine import Deployment
 from hostout.deploy.surroundings import Surroundings
@@ -76,16 +77,17 @@ def deployment(visit: Visit, contents: plan.Contents = CONTENTS, downtime: str =
     )
     made = Deployment(replace(HOST, eggs_from="here", downtime=downtime), around)
     made.visit = visit  # type: ignore[assignment]
-    made.whole = made.sends_with_the_build = True
+    made.whole = True
     return made
 
 
-def build(made: Deployment) -> None:
+def build(made: Deployment, together: bool = True) -> None:
     """From the beginning until it is built."""
     made.predeploy()
-    made.uploadeggs()
-    made.uploadbuildout()
-    made.buildout()
+    with made.sending_with_the_build(together):
+        made.uploadeggs()
+        made.uploadbuildout()
+        made.buildout()
 
 
 HAS = {BUILDOUT.filename: BUILDOUT.sha256}
@@ -117,9 +119,7 @@ def test_what_goes_on_with_an_earlier_upload_may_be_damaged_and_is_waited_for() 
 
 def test_commands_of_somebody_else_see_each_step() -> None:
     visit = Visit(facts(environment=True, have=HAS))
-    made = deployment(visit)
-    made.sends_with_the_build = False
-    build(made)
+    build(deployment(visit), together=False)
     assert visit.asked == [["layout"], ["receive"], ["receive"], ["stage"], ["build"]]
 
 
@@ -140,6 +140,46 @@ def test_what_waits_is_dropped_where_something_else_fails_before() -> None:
     visit = Visit(facts(**STOPPED))
     made = deployment(visit, downtime="deploy")
     made.predeploy()
-    made.uploadeggs()
+    with pytest.raises(RuntimeError), made.sending_with_the_build(True):
+        made.uploadeggs()
+        raise RuntimeError
     made.recover()
     assert visit.asked == [["layout"], ["stop"], ["restart"]]
+    visit.asked.clear()
+    build(made)
+    assert visit.asked == [["stop"], ["receive", "receive", "stage", "build"]]
+
+
+@pytest.mark.parametrize("fails", ["receive", "stage", "build"])
+def test_a_second_try_sends_again_what_may_not_have_arrived(fails: str) -> None:
+    visit = Visit(facts(environment=True, have=HAS), fails)
+    made = deployment(visit)
+    with pytest.raises(RemoteError, match=f"{fails} fails"):
+        build(made)
+    visit.asked.clear()
+    visit.fails = ""
+    build(made)
+    assert visit.asked == [["receive", "receive", "stage", "build"]]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_deployment_sends_at_once_what_somebody_sends_before_or_after_it(
+    monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    visit = Visit(facts(environment=True, have=HAS))
+    made = deployment(visit)
+    phases = {phase: [getattr(made, phase)] for phase in fabfile.PHASES}
+    if not alone:
+        phases["uploadbuildout"].insert(0, lambda: visit.asked.append(["somebody looks"]))
+    phases["predeploy"].append(made.uploadeggs)
+    phases["postdeploy"] = [lambda: visit.asked.append(["live"]), made.uploadbuildout]
+    host = SimpleNamespace(
+        deployment=made,
+        call=lambda name: [function() for function in phases[name]],
+        has_one_function=lambda *names: all(len(phases[name]) == 1 for name in names),
+    )
+    monkeypatch.setattr(fabfile, "current", lambda: host)
+    monkeypatch.setattr(Deployment, "already_live", False)
+    fabfile.deploy()
+    uploaded = [["receive", "stage", "build"]] if alone else [["somebody looks"], ["receive"], ["stage"], ["build"]]
+    assert visit.asked == [["layout"], ["receive"], *uploaded, ["live"], ["stage"]]

@@ -98,7 +98,11 @@ def main(question):
         elif request["do"] == "hold":
             source.read(sum(blob["size"] for blob in args["blobs"]))
             say(event="out", text="holding")
-            time.sleep(60)
+            with open("told", "wb") as file:
+                file.write(source.read())
+        elif request["do"] == "spoil":
+            os.unlink(args["path"])
+            say(event="failed", id=number, message="buildout failed", tail=["why"], log="/log", status=1)
         elif request["do"] == "crash":
             sys.stderr.write("something broke\\n")
             os._exit(9)
@@ -294,6 +298,18 @@ def test_a_local_file_that_changes_while_it_is_sent_is_named(
     agent.close()
 
 
+def test_a_file_that_goes_after_it_arrived_is_not_the_reason_of_what_fails_then(
+    server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard, tmp_path: Path
+) -> None:
+    agent = start(log_in(server), package, heard)
+    sent = [local(tmp_path / "file", b"content")]
+    before = Sending(Step("receive", "", {"blobs": [sent[0].announced()]}), sent)
+    with pytest.raises(RemoteError, match=r"^buildout failed$") as caught:
+        agent.request(Step("spoil", "", {"path": sent[0].path}), after=[before])
+    assert (caught.value.tail, caught.value.log) == (("why",), "/log")
+    agent.close()
+
+
 def test_an_answer_that_was_on_its_way_when_a_file_was_cut_is_not_believed(
     server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -415,6 +431,12 @@ def test_ctrl_c_in_an_upload_leaves_the_agent_alone(
         agent.request(Step("build", ""), after=[Sending(Step("hold", "", {"blobs": [sent[0].announced()]}), sent)])
     assert heard.lines("out") == ["holding"]
     assert agent.gone
+    # it is not waited for, and hears that nothing of what is behind the upload is wanted any more
+    told = server.home / "told"
+    end = time.monotonic() + 20
+    while not (told.exists() and told.read_bytes()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert [json.loads(line)["do"] for line in told.read_bytes().split()] == ["build", "cancel"]
 
 
 def test_an_agent_that_never_starts_is_given_up(

@@ -8,7 +8,9 @@ import socket
 import time
 from pathlib import Path
 
+import paramiko
 import pytest
+from paramiko.sftp import SFTP_FAILURE
 
 from hostout.errors import RemoteError
 from hostout.testing import EmbeddedHost
@@ -132,6 +134,47 @@ def test_what_is_missing_is_named(server: EmbeddedHost, log_in: LogIn, tmp_path:
 def test_a_folder_that_is_missing_there_is_named(server: EmbeddedHost, log_in: LogIn, folder: Path) -> None:
     with pytest.raises(RemoteError, match="put: there is no no/such/place/file"):
         log_in(server).put(str(folder / "file"), "no/such/place/file")
+
+
+@pytest.mark.parametrize("megabytes", [0.1, 3])
+def test_a_block_in_the_middle_that_is_not_written_is_noticed(
+    server: EmbeddedHost, log_in: LogIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, megabytes: float
+) -> None:
+    content = os.urandom(int(megabytes * 1_000_000))
+    (tmp_path / "file").write_bytes(content)
+    (server.home / "file").write_text("as it was")
+    write = paramiko.SFTPHandle.write
+
+    def sometimes(handle: paramiko.SFTPHandle, offset: int, data: bytes) -> int:
+        return SFTP_FAILURE if 0 < offset < len(content) / 2 else write(handle, offset, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(paramiko.SFTPHandle, "write", sometimes)
+        with pytest.raises(RemoteError, match=f"^put: {server.home}/file: it cannot be written: is the disk full"):
+            log_in(server).put(str(tmp_path / "file"), f"{server.home}/file")
+    assert (server.home / "file").read_text() == "as it was"
+    log_in(server).put(str(tmp_path / "file"), f"{server.home}/file")
+    assert (server.home / "file").read_bytes() == content
+    assert [path.name for path in server.home.iterdir()] == ["file"]
+
+
+def test_what_is_of_another_kind_there_is_named(server: EmbeddedHost, log_in: LogIn, folder: Path) -> None:
+    (server.home / "folder").write_text("no folder")
+    with pytest.raises(RemoteError, match=f"^put: {server.home}/folder: is there and is no folder$"):
+        log_in(server).put(str(folder), f"{server.home}/folder")
+    (server.home / "folder").unlink()
+    (server.home / "folder/file/inside").mkdir(parents=True)
+    with pytest.raises(RemoteError, match=f"^put: {server.home}/folder/file: is a folder there$"):
+        log_in(server).put(str(folder), f"{server.home}/folder")
+
+
+def test_a_file_that_cannot_be_read_there_is_no_full_disk(
+    server: EmbeddedHost, log_in: LogIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (server.home / "file").write_text("content")
+    monkeypatch.setattr(paramiko.SFTPHandle, "read", lambda *arguments: SFTP_FAILURE)
+    with pytest.raises(RemoteError, match=f"^get: {server.home}/file: the host says only that it failed$"):
+        log_in(server).get(f"{server.home}/file", str(tmp_path / "file"))
 
 
 def test_sockets_are_left_out_with_a_word(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from hostout.deploy import bootstrap, fetching, plan, preflight
@@ -17,7 +18,7 @@ from hostout.deploy.preview import Preview
 from hostout.deploy.readiness import Readiness
 from hostout.deploy.surroundings import Surroundings
 from hostout.deploy.visit import Visit
-from hostout.errors import ConnectionFailed, RemoteError
+from hostout.errors import ConnectionFailed, HostoutError, RemoteError
 from hostout.model import Extent, Facts, Host, Json, Release, Step
 from hostout.remote import outgoing
 from hostout.remote.agent import Agent, Sending, Unfit
@@ -33,8 +34,7 @@ class Deployment:
     Each public method is a phase; it does what the phases before it have not done yet. All raise
     ``RemoteError`` when something fails on the host and ``ConnectionFailed`` when the host is lost. With
     ``--dry-run`` they ask, and say what they would do. ``whole``: all phases follow each other, nobody has to be
-    told what is still to do. ``sends_with_the_build``: nobody wants to see the host between the upload and the build;
-    what is small waits for that, which saves round trips.
+    told what is still to do.
     """
 
     def __init__(self, host: Host, around: Surroundings) -> None:
@@ -44,7 +44,6 @@ class Deployment:
         self._contents: plan.Contents | None = None
         self._done: set[str] = set()
         self.whole = False
-        self.sends_with_the_build = False
         self.visit = Visit(host, around, lambda: self._release)
         self._consent = Consent(host, around)
         self._readiness = Readiness(host, around, self.visit, self._consent)
@@ -52,6 +51,7 @@ class Deployment:
         self._stopped = False
         self._staged = ""
         self._ahead: list[Sending] = []
+        self._sends_with_the_build = False
         self._built = ""
         self._overtaken = ""
         self._looked = False
@@ -124,6 +124,18 @@ class Deployment:
         if lines and not self.around.options.dry_run:
             self._forget_host()
 
+    @contextmanager
+    def sending_with_the_build(self, allowed: bool) -> Iterator[None]:
+        """From the upload to the build nobody wants to see the host, where that is ``allowed``: what is small waits for
+        what is made of it, which saves round trips."""
+        self._sends_with_the_build = allowed
+        try:
+            yield
+        finally:
+            self._sends_with_the_build = False
+            self._forget(self._ahead)
+            self._ahead = []
+
     def predeploy(self) -> None:
         """The host can take a deployment; with ``downtime = deploy`` the application stops."""
         self.bootstrap()
@@ -150,7 +162,7 @@ class Deployment:
     def uploadbuildout(self) -> str:
         """The configuration; returns the name of the new release, which is ``staging`` (empty: none is needed).
 
-        Where it ``sends_with_the_build`` it is when that begins.
+        In ``sending_with_the_build`` it is when that begins.
         """
         if self._spared:
             return ""
@@ -219,7 +231,6 @@ class Deployment:
 
     def recover(self) -> None:
         """After a failure between the stop and the switch: the old release is started again."""
-        self._ahead.clear()
         if not self._stopped:
             return
         self._stopped = False
@@ -236,8 +247,8 @@ class Deployment:
 
     def _layout(self) -> None:
         if "layout" not in self._done:
-            self._done.add("layout")
             result = self._do(plan.layout(plan.takes_over(self.host, self.around.hooks(), self.facts)))
+            self._done.add("layout")
             if "facts" in result:
                 self.visit.learn(Facts(result["facts"]))
 
@@ -429,11 +440,21 @@ class Deployment:
             return {}
         self._announce(step, sent)
         before, self._ahead = self._ahead, []
-        return self.visit.ask(step, sent, after=before)
+        try:
+            return self.visit.ask(step, sent, after=before)
+        except HostoutError:
+            self._forget(before)
+            raise
+
+    def _forget(self, waited: Sequence[Sending]) -> None:
+        """Whether these were done nobody knows: whoever tries again begins with them."""
+        if waited:
+            self._done -= {"dist", "file"}
+            self._staged = ""
 
     @property
     def _may_wait(self) -> bool:
-        return self.sends_with_the_build and not self.around.options.dry_run
+        return self._sends_with_the_build and not self.around.options.dry_run
 
     def _do_with_the_next(self, step: Step, sent: Sequence[plan.Upload] = ()) -> None:
         self._announce(step, sent)

@@ -141,7 +141,7 @@ class Agent:
         except HostoutError as error:
             if sender.failure is not None:
                 raise sender.failure from error
-            if isinstance(error, RemoteError):
+            if isinstance(error, RemoteError) and self._awaited <= self._uploads:
                 # what arrived may not be what was announced because it is not any more
                 _check(sent)
             raise
@@ -303,16 +303,20 @@ class Agent:
         """The user wants no more: a build or command there is ended, and what it says last is shown.
 
         In the middle of an upload the agent is left alone: it would hear us behind the last byte only, and many of
-        them may wait on this side of a slow line when all are sent.
+        them may wait on this side of a slow line when all are sent. What is behind the upload is not begun then.
         """
-        if self._awaited <= self._uploads or sender.is_alive():
+        uploading = self._awaited <= self._uploads
+        if sender.is_alive() or (uploading and not self.channel.send_ready()):
             self.channel.close()
             return
         with contextlib.suppress(HostoutError, OSError, EOFError, SSHException):  # it ends one way or the other
             with self._speaking:
                 self.channel.sendall(protocol.encode({"do": protocol.CANCEL}))
-            self._awaited = self._number
-            self._answer(FAREWELL)
+            if not uploading:
+                self._awaited = self._number
+                self._answer(FAREWELL)
+        if uploading:
+            self.channel.close()
 
     # -- ending
 

@@ -34,12 +34,15 @@ PACKETS, OVERHEAD = 4, 400
 """How many packets of the connection a request of an upload fills where the host takes that (more is slower there), and
 the bytes of each that are left for what stands around a block; a file's handle is up to 256."""
 
+UNSAID = "the host says only that it failed"
+
 LIMITS, WORTH_ASKING = "limits@openssh.com", 1 << 20
 """The request that tells how much a host takes (see the file PROTOCOL of OpenSSH), and how large a file has to be for
 that, in bytes."""
 
 FAILURE, NOT_WRITTEN = "Failure", "it cannot be written: is the disk full?"
-"""All that OpenSSH says when a disk or quota is (version 3 of SFTP knows no more), and what to say of it."""
+"""All that OpenSSH says of most mistakes (version 3 of SFTP knows no more), and what to say of it where bytes are
+written: a disk or quota is full."""
 
 WINDOW = 1 << 24
 """How many bytes of a download are asked for at once, in requests of ``BLOCK``; so many may wait in memory."""
@@ -102,6 +105,23 @@ def _is_folder(sftp: paramiko.SFTPClient, path: str) -> bool:
         return False
 
 
+def _exists(sftp: paramiko.SFTPClient, path: str) -> bool:
+    try:
+        sftp.lstat(path)
+    except OSError:
+        return False
+    return True
+
+
+def _write(target: paramiko.SFTPFile, data: bytes) -> None:
+    try:
+        target.write(data)
+    except OSError as error:
+        if error.args != (FAILURE,):
+            raise
+        raise OSError(errno.EIO, NOT_WRITTEN) from error
+
+
 def _temporary(name: str) -> str:
     return f".hostout-{secrets.token_hex(4)}-{name}"[:200]
 
@@ -126,7 +146,7 @@ def _reason(error: Exception, remote: str) -> str:
         return f"no permission for {error.filename or remote}"
     text = error.strerror if isinstance(error, OSError) else None
     said = " ".join(map(str, error.args))
-    return f"{getattr(error, 'filename', None) or remote}: {text or (NOT_WRITTEN if said == FAILURE else said)}"
+    return f"{getattr(error, 'filename', None) or remote}: {text or (UNSAID if said == FAILURE else said)}"
 
 
 class _Upload:
@@ -150,18 +170,25 @@ class _Upload:
     def _folder(self, local: Path, remote: str) -> None:
         with _about(remote):
             if not _is_folder(self.sftp, remote):
-                self.sftp.mkdir(remote)
+                self._make_folder(remote)
         for entry in sorted(local.iterdir()):
             self.anything(entry, posixpath.join(remote, entry.name), top=False)
         with _about(remote):
             self.sftp.chmod(remote, _mode(local.stat()))
+
+    def _make_folder(self, remote: str) -> None:
+        try:
+            self.sftp.mkdir(remote)
+        except OSError as error:
+            if _exists(self.sftp, remote):
+                raise NotADirectoryError(errno.ENOTDIR, "is there and is no folder", remote) from error
+            raise
 
     def _file(self, local: Path, remote: str) -> None:
         def write(name: str) -> None:
             with local.open("rb") as source:
                 size = self._content(source, name)
                 if self.sftp.stat(name).st_size != size:
-                    # nobody has listened to the answers to the last blocks
                     raise OSError(errno.EIO, NOT_WRITTEN, remote)
                 self.sftp.chmod(name, _mode(os.fstat(source.fileno())))
 
@@ -178,9 +205,13 @@ class _Upload:
         block = max((PACKETS if large else 1) * packet - OVERHEAD, 1)
         with self.sftp.open(name, "wb") as target:
             target.MAX_REQUEST_SIZE = block
-            target.set_pipelined()
-            while data := source.read(block):
-                target.write(data)
+            data = source.read(block)
+            while data:
+                following = source.read(block)
+                # with the last one, the answers to all are waited for: a block in the middle may have failed
+                target.set_pipelined(bool(following))
+                _write(target, data)
+                data = following
         return source.tell()
 
     @cached_property
@@ -216,10 +247,16 @@ class _Upload:
             self.sftp.posix_rename(old, new)
         except OSError as error:
             if "unsupported" not in str(error).lower():
-                raise
+                raise self._why_not(error, new) from error
             with contextlib.suppress(FileNotFoundError):
                 self.sftp.remove(new)
             self.sftp.rename(old, new)
+
+    def _why_not(self, error: OSError, new: str) -> OSError:
+        """What the server may not have said."""
+        if _is_folder(self.sftp, new):
+            return IsADirectoryError(errno.EISDIR, "is a folder there", new)
+        return error
 
 
 class _Ahead(paramiko.SFTPFile):
