@@ -117,6 +117,23 @@ EVERY_SORT = (
         folder="hostouttest_zeros-2024.7.4",
     ),
     Wheel(
+        "hostouttest-cases",
+        "1.0",
+        "hostouttest_cases-1.0",
+        {
+            "hostouttest_cases/__init__.py": "",
+            "hostouttest_cases/Licenses/One.txt": "",
+            "hostouttest_cases/licenses/one.txt": "x",
+            "hostouttest_cases/licenses/One.txt": "xx",
+        },
+        (
+            "hostouttest_cases/Licenses/One.txt",
+            "hostouttest_cases/__init__.py",
+            "hostouttest_cases/licenses/One.txt",
+            "hostouttest_cases/licenses/one.txt",
+        ),
+    ),
+    Wheel(
         "hostouttest-early",
         "1.0-alpha.2.post3.dev4",
         "hostouttest_early-1.0a2.post3.dev4",

@@ -1,7 +1,7 @@
 """What is in a wheel, and what becomes of it as an egg of zc.buildout.
 
 The wheel is that of the binary distribution format specification; the egg is what zc.buildout 5 and 6 make of it with
-pip. A wheel that would write outside of its folder, or not the same everywhere, is refused before anything is written.
+pip. A wheel that would write outside of its folder, or one file twice, is refused before anything is written.
 What does not belong here: the cache of eggs (``eggs.py``), the environment's folder (``environment.py``).
 """
 
@@ -126,17 +126,17 @@ class _Unfit(Exception):
 
 
 def _check(archive: zipfile.ZipFile) -> None:
-    """Raise _Unfit where members would not become the same files on every system, or files elsewhere."""
+    """Raise _Unfit where members would become files elsewhere, or nobody can say which of them."""
     seen: set[str] = set()
     for member in _files(archive):
-        file, folded = member.filename, member.filename.lower()
+        file = member.filename
         if durable.outside(file):
-            raise _Unfit(f"has a member outside of it: {file!r}")
+            raise _Unfit(f"has a member that is outside of it, or under no plain name: {file!r}")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise _Unfit(f"has a link in it: {file!r}")
-        if folded in seen:
-            raise _Unfit(f"has a file twice, or under names that differ only by case: {file!r}")
-        seen.add(folded)
+        if file in seen:
+            raise _Unfit(f"has a file twice: {file!r}")
+        seen.add(file)
     if clash := sorted(seen & _parents(seen)):
         raise _Unfit(f"has a file and a folder of one name: {clash[0]!r}")
 
