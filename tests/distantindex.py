@@ -27,7 +27,7 @@ class DistantIndex:
     ``says``: what a page gives as the sha256 of a file, ``""`` for nothing. ``serves``: what comes instead of a file.
     ``cuts``: so many bytes come of the next answer with a file, then the line is cut; once each. ``hangs``: paths that
     are never answered. ``moved``: paths, and where they lead. ``password``: who does not have it (``user:word``) gets
-    nothing. ``asked`` are the paths that were asked for, ``connections`` how many times somebody connected.
+    nothing. ``together``: no file comes before so many are asked for at a time. ``asked`` are the paths that were asked for, ``connections`` how many times somebody connected.
     """
 
     files: dict[str, bytes]
@@ -39,6 +39,7 @@ class DistantIndex:
     hangs: tuple[str, ...] = ()
     moved: dict[str, str] = field(default_factory=dict)
     password: str = ""
+    together: threading.Barrier | None = None
     port: int = 0
     asked: list[str] = field(default_factory=list)
     connections: int = 0
@@ -101,6 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, name: str) -> None:
         content = self.index.serves.get(name, self.index.files[name])
+        if self.index.together:
+            self.index.together.wait(20)
         wanted = self.headers.get("Range", "")
         if wanted and self.index.ranges:
             start = int(wanted.removeprefix("bytes=").rstrip("-"))

@@ -51,7 +51,8 @@ def test_wheel_that_would_write_elsewhere_is_refused(place: Place) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("../../../escaped", "")
     send_files(agent, [(path.read_bytes(), path.name)], "dist")
-    assert "has a member that is outside of it" in agent.request("environment", {"key": "key", "wheels": [path.name]}).message
+    said = agent.request("environment", {"key": "key", "wheels": [path.name]}).message
+    assert "has a member that is outside of it" in said
     assert list(place.cache.rglob("escaped")) == []
 
 

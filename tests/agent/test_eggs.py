@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import signal
 import stat
@@ -11,7 +12,7 @@ import subprocess
 import sysconfig
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 
 from agentclient import Place, blob, send_files, sha256, until
 from filling import NOBODY, Filler, record
+from hostout.agent import people, unpack
 from wheelsamples import EVERY_SORT, Wheel, names, plain, tree
 
 
@@ -252,6 +254,23 @@ def test_all_wheels_that_are_damaged_are_named_at_once(filler: Filler) -> None:
     assert f"{paths[1]} is not there" in message
     assert f"{paths[2].name} is no wheel, or is damaged" in message
     assert filler.there() == []
+
+
+def test_each_core_unpacks_its_share_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    together, do = multiprocessing.Barrier(3), unpack._do
+
+    def at_once(job: unpack.Job) -> Mapping[str, Any]:
+        if not job.source.name.startswith("hostouttest_plain0"):
+            together.wait(20)
+        return do(job)
+
+    monkeypatch.setattr(unpack, "_do", at_once)
+    # the smallest goes behind one of the others
+    wheels = [plain(number, files=30 * number).make(tmp_path / "wheels") for number in range(4)]
+    jobs = [unpack.Job(path, None, "tag", tmp_path / path.stem) for path in wheels]
+    made = unpack.unpack(jobs, people.agent())
+    assert {one.filename for one in made} == {path.name for path in wheels}
 
 
 def test_wheel_with_rotten_bytes_inside_is_refused(filler: Filler) -> None:

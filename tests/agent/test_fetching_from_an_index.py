@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -78,6 +79,13 @@ def test_files_of_an_index_get_their_names_when_they_are_whole(
     assert agent.request("facts").result["facts"]["have"] == have
     assert {path.name: path.read_bytes() for path in laid_out.dist.iterdir()} == CONTENT
     assert {path.stat().st_mode & 0o777 for path in laid_out.dist.iterdir()} == {0o644}
+
+
+def test_eight_files_are_fetched_at_a_time(laid_out: Place, serve: Serve) -> None:
+    content = {f"hostouttest_one-1.{number}-py3-none-any.whl": bytes([number]) * 10 for number in range(8)}
+    index = serve(files=content, together=threading.Barrier(8))
+    result = fetch(laid_out.agent(), index.url(), files=wanted(content)).result
+    assert (set(result["have"]), result["missing"]) == (set(content), {})
 
 
 def test_what_is_fetched_belongs_to_the_owner_of_the_cache(laid_out: Place, serve: Serve) -> None:
