@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Iterator
@@ -57,6 +58,23 @@ def test_every_file_is_known_whenever_it_was_fetched_and_others_find_the_same(si
         *(filename for filename, _ in expected(site.index).values()),
     }
     assert config.load(site.folder / "parts" / "hostout").stale() is None
+
+
+def test_other_versions_than_those_of_the_lock_are_named_unless_something_pins_them(site: Site) -> None:
+    site.configure(f"optional-extends = {lockfile.NAME}")
+    site.build()
+    lock = site.lock.read_bytes()
+    dataclasses.replace(DOTS, version="1.1", base="hostouttest_dots_and_dashes-1.1").make(site.index.folder)
+    for config_, version in ((f"optional-extends = {lockfile.NAME}", "1.0"), ("", "1.1")):
+        site.configure(config_)
+        shutil.rmtree(site.folder / "eggs")
+        (site.folder / ".installed.cfg").unlink()
+        said = site.build()
+        assert site.members()[DOTS.name].version == version
+        changed = f"{lockfile.NAME} has no say in versions as long as no extends names it: {DOTS.name} 1.1 (was 1.0)"
+        assert (changed in said) == ("has no say" in said) == (version == "1.1")
+        assert (site.lock.read_bytes() == lock) == (version == "1.0")
+    assert "has no say" not in site.build()
 
 
 def test_a_file_that_changed_in_the_index_is_refused_before_it_is_unpacked(site: Site) -> None:

@@ -41,6 +41,15 @@ def update(path: Path, before: Lock, members: Iterable[Member], environment: Ite
         raise zc.buildout.UserError(error.message) from error
 
 
+def moved(before: Lock, members: Iterable[Member], pinned: Iterable[str]) -> list[str]:
+    """Distributions of another version than in the lock of the run before, though nobody has pinned another one."""
+    known = {key_of(name, "")[0]: version for name, version in before.pins}
+    fixed = {key_of(name, "")[0] for name in pinned}
+    here = {key_of(m.name, "")[0]: m for m in members if not m.develop}
+    changed = {key: m for key, m in here.items() if key not in fixed and known.get(key, m.version) != m.version}
+    return [f"{m.name} {m.version} (was {known[key]})" for key, m in sorted(changed.items())]
+
+
 def _merged(before: Lock, every: list[Member], whole: bool) -> Lock:
     pins = _pins(() if whole else before.pins, every)
     spelt = {key_of(name, "")[0]: name for name, _ in pins}

@@ -155,6 +155,7 @@ class Run:
         local = self._local(hosts, working_set, files)
         extras = self._extras(local, files)
         files.keep()
+        moved = locking.moved(locking.read(Path(local.lock)), local.working_set, local.pins)
         wrote = self._lock(local, extras, whole=False)
         self._write_secrets({name: found for name, found in secrets.items() if found})
         for host in hosts:
@@ -163,8 +164,12 @@ class Run:
         records.write(self.directory / records.BUILDOUT, data, _mode(local))
         if whole:
             wrote = self._look_ahead(hosts, local, files) or wrote
+        name = Path(local.lock).name
+        if moved:
+            said = "%s has no say in versions as long as no extends names it: %s"
+            logging.getLogger("hostout").warning(said, name, ", ".join(moved))
         if wrote:
-            logging.getLogger("hostout").info("Wrote %s: commit it.", Path(local.lock).name)
+            logging.getLogger("hostout").info("Wrote %s: commit it.", name)
         records.touch_if_older(self.directory / records.BUILDOUT, local.configs)
 
     def _look_ahead(self, hosts: tuple[HostPart, ...], local: LocalBuildout, files: Files) -> bool:
