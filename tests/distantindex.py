@@ -27,7 +27,8 @@ class DistantIndex:
     ``says``: what a page gives as the sha256 of a file, ``""`` for nothing. ``serves``: what comes instead of a file.
     ``cuts``: so many bytes come of the next answer with a file, then the line is cut; once each. ``hangs``: paths that
     are never answered. ``moved``: paths, and where they lead. ``password``: who does not have it (``user:word``) gets
-    nothing. ``together``: no file comes before so many are asked for at a time. ``asked`` are the paths that were asked for, ``connections`` how many times somebody connected.
+    nothing. ``together``: no file comes before so many are asked for at a time. ``asked`` are the paths that were
+    asked for, ``connections`` how many times somebody connected.
     """
 
     files: dict[str, bytes]

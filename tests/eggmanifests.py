@@ -29,8 +29,6 @@ REQUIREMENTS = FOLDER / "wheels.txt"
 TAG = "{tag}"
 """Stands in manifests for Python and platform, which are in the names of eggs and of their metadata."""
 
-# whose wheels they are: what is in an egg depends on the wheel alone, not on where it is unpacked
-_PYTHON = ("--python-version", "3.11", "--implementation", "cp", "--abi", "cp311", "--abi", "abi3", "--abi", "none")
 _GLIBC = (28, 26, 17)
 # what a part does for each distribution that buildout has no egg of; nothing that it needs, nothing of the environment
 _INSTALL = """\
@@ -107,10 +105,18 @@ def fetch(where: Path, *wanted: str) -> list[Path]:
     return sorted(where.glob("*.whl"))
 
 
+def words_for(python: str) -> list[str]:
+    """Has ``fetch`` take wheels for that Python, on Linux."""
+    abis = (f"cp{python.replace('.', '')}", "abi3", "none")
+    platforms = [word for minor in _GLIBC for word in ("--platform", f"manylinux_2_{minor}_x86_64")]
+    words = ["--python-version", python, "--implementation", "cp", *(word for abi in abis for word in ("--abi", abi))]
+    return [*words, *platforms]
+
+
 def fetch_real(where: Path) -> list[Path]:
     """The wheels of others that have a manifest, of the very bytes that it was written for."""
-    platforms = [word for minor in _GLIBC for word in ("--platform", f"manylinux_2_{minor}_x86_64")]
-    return fetch(where, "--no-deps", "--require-hashes", *_PYTHON, *platforms, "-r", str(REQUIREMENTS))
+    # what is in an egg depends on the wheel alone, not on the Python that unpacks it
+    return fetch(where, "--no-deps", "--require-hashes", *words_for("3.11"), "-r", str(REQUIREMENTS))
 
 
 def by_buildout(buildout: BuildoutEnvironment, wheels: Iterable[Path], eggs: Path) -> dict[str, Manifest]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import subprocess
-import sys
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,69 +13,10 @@ import pytest
 
 import eggmanifests
 from buildouts import PINS, BuildoutEnvironment, environment
-from samples import SETUP_CFG, write
+from samecommit import BUILDOUT, FILES, IDENTIFY, sources
+from samples import write
 
 pytestmark = pytest.mark.buildout
-
-BUILDOUT = """\
-[buildout]
-parts = app host1
-develop = src/*
-versions = versions
-# all that is needed is in the repository: no index is asked
-find-links = ${buildout:directory}/links
-index = ${buildout:directory}/links
-
-[app]
-recipe = zc.recipe.egg
-eggs =
-    example
-    MarkupSafe
-    hostouttest-source
-interpreter = py
-
-[host1]
-recipe = collective.hostout
-host = app.example.com
-path = /srv/app
-include =
-    etc/app.ini
-    tools
-pre-commands = ${buildout:directory}/bin/app stop
-
-[versions]
-MarkupSafe = 3.0.2
-hostouttest-source = 1.0
-"""
-FILES = {
-    ".gitignore": "bin\ndevelop-eggs\neggs\nparts\nvar\n.installed.cfg\n*.egg-info\n__pycache__\n",
-    "etc/app.ini": "[app]\ndebug = false\n",
-    "tools/run": "#!/bin/sh\n",
-    "tools/notes.txt": "größer\n",
-    **{f"src/example/{name}": text for name, text in SETUP_CFG.items()},
-}
-BACKEND = """\
-import time, zipfile
-def build_wheel(to, config_settings=None, metadata_directory=None):
-    name, info = "hostouttest_source-1.0-py3-none-any.whl", "hostouttest_source-1.0.dist-info"
-    with zipfile.ZipFile(to + "/" + name, "w") as archive:
-        archive.writestr("hostouttest_source.py", f"built = {time.time()}\\n")
-        archive.writestr(info + "/METADATA", "Metadata-Version: 2.1\\nName: hostouttest-source\\nVersion: 1.0\\n")
-        archive.writestr(info + "/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
-        archive.writestr(info + "/RECORD", "")
-    return name
-"""
-SDIST = {
-    "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
-    "backend.py": BACKEND,
-    "PKG-INFO": "Metadata-Version: 2.1\nName: hostouttest-source\nVersion: 1.0\n",
-}
-IDENTIFY = """\
-import sys
-from hostout import config, packaging
-found = config.load("parts/hostout")
-print(packaging.prepare(found.host("host1"), found.local, lambda event: None).id)
-"""
 
 
 @dataclass
@@ -115,16 +53,6 @@ class Developer:
     def identify(self) -> str:
         """Of the release that would be deployed."""
         return self.run(self.env.python, "-c", IDENTIFY).strip()
-
-
-def sources(folder: Path) -> Path:
-    """A source distribution of which every build is another one."""
-    with tarfile.open(folder / "hostouttest_source-1.0.tar.gz", "w:gz") as archive:
-        for name, text in SDIST.items():
-            about = tarfile.TarInfo(f"hostouttest_source-1.0/{name}")
-            about.size = len(text)
-            archive.addfile(about, io.BytesIO(text.encode()))
-    return folder
 
 
 def commit(developer: Developer) -> None:
@@ -164,35 +92,13 @@ def alone() -> tuple[str, ...]:
     return words if able else ()
 
 
-def pythons() -> list[str]:
-    """Every other Python that is here and can make environments, one a version."""
-    named = {minor: shutil.which(f"python3.{minor}") for minor in range(10, 15) if minor != sys.version_info.minor}
-    words = ("-c", "import ensurepip, venv")
-    found = [path for path in named.values() if path]
-    return [path for path in found if not subprocess.run([path, *words], capture_output=True, check=False).returncode]
-
-
-def compare(folder: Path, env: BuildoutEnvironment) -> str:
-    """Both build the same commit; gives the id that both get."""
-    one = first(folder, env)
+def test_two_developers_get_the_same_id_from_the_same_commit(tmp_path: Path) -> None:
+    env = environment("6.0.1")
+    one = first(tmp_path, env)
     known = one.build()
     commit(one)
-    other = second(folder, env, one)
+    other = second(tmp_path, env, one)
     assert other.build() == known
     assert other.run("git", "status", "--porcelain") == "" == one.run("git", "status", "--porcelain")
     write(other.copy, {"src/example/example/data/hello.txt": "hi\n"})
     assert other.identify() != known
-    return known
-
-
-def test_two_developers_get_the_same_id_from_the_same_commit(tmp_path: Path) -> None:
-    compare(tmp_path, environment("6.0.1"))
-
-
-@pytest.mark.all
-def test_each_python_has_an_id_of_its_own_that_two_developers_agree_on(tmp_path: Path) -> None:
-    others = pythons()
-    if not others:
-        pytest.skip("there is one Python here, and this compares two")
-    ids = [compare(tmp_path / Path(path).name, environment("6.0.1", path)) for path in (sys.executable, *others)]
-    assert len(set(ids)) == len(ids)
