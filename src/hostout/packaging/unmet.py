@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from email.message import Message
 from email.parser import HeaderParser
+from functools import cache
 from pathlib import Path
 
 from packaging.markers import default_environment
@@ -126,6 +127,7 @@ def holds(needed: Requirement, environment: Markers) -> bool:
     return needed.marker is None or needed.marker.evaluate(dict(environment))
 
 
+@cache
 def _headers(wheel: Path) -> Message:
-    """Without the description, which may be long, and is read line by line all the same."""
+    """Kept, as both checks ask. Without the description, which may be long, and is read line by line all the same."""
     return HeaderParser().parsestr(_END_OF_HEADERS.split(wheelfile.metadata(wheel), maxsplit=1)[0])
