@@ -111,6 +111,13 @@ def wait_for(path: Path) -> None:
             return
 
 
+def wait_until_it_writes(place: Place) -> None:
+    """Until one of many is whole, whatever name it has by now, and another one at least begun."""
+    for _ in until("it has written one, and goes on"):
+        if len([*(egg(place) / "z").glob("__pycache__/*")]) > 1:
+            return
+
+
 def wait_for_its_end(place: Place) -> None:
     for _ in until("it has ended"):
         if not working(place):
@@ -198,7 +205,7 @@ def test_it_runs_when_nobody_else_wants_the_machine(here: Place) -> None:
 def test_next_build_ends_it_and_loses_nothing(here: Place) -> None:
     late = much(here)
     agent = golive(here, ready(here))
-    wait_for(egg(here) / "z/__pycache__")
+    wait_until_it_writes(here)
     released(here, 2, "staging", environment="env", config="buildout.cfg")
     # there is no buildout to be run
     assert "cannot be started" in agent.request("build", {"name": "0002-00000002"}).message
@@ -213,9 +220,7 @@ def test_end_of_a_session_loses_nothing_either(here: Place) -> None:
     late = much(here)
     golive(here, ready(here))
     (pid,) = working(here)
-    for _ in until("it has written one, and goes on"):
-        if len(pieces(egg(here))) > 1:
-            break
+    wait_until_it_writes(here)
     for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT):
         os.kill(pid, number)
     wait_for_its_end(here)
