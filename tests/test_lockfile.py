@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import os
 import stat
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 
@@ -16,6 +19,7 @@ from hostout.errors import ConfigurationError
 from hostout.lockfile import Lock, locked
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
+TIMES = 30
 PINS = (("hostouttest-two", "2024.7.4"), ("HostoutTest.Dots", "1.0"))
 SPELT = {"hostouttest-dots": "HostoutTest.Dots", "hostouttest-two": "hostouttest-two"}
 LOCK = Lock(
@@ -88,6 +92,33 @@ def test_a_file_that_only_notes_what_was_sent_keeps_its_time(path: Path) -> None
     assert path.read_text() == TEXT
     assert path.stat().st_mtime == 1
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_another_run_wrote_meanwhile_stays(path: Path) -> None:
+    """A deployment fetches for minutes; then it notes files for versions that somebody has changed since."""
+    old, new = locked("a_1-1.0-cp313-cp313-any.whl", A), locked("b-2.0-cp313-cp313-any.whl", B)
+    before = Lock(pins=(("a.1", "1.0"), ("b", "2.0")))
+    now = Lock(pins=(("a.1", "1.1"), ("b", "2.0"), ("c", "3.0")), tested=(locked("c-3.0-py3-none-any.whl", C),))
+    lockfile.write(path, now)
+    assert lockfile.change(path, lambda there: lockfile.noted(there, before, [old, new, *now.tested]), as_old=True)
+    assert lockfile.read(path) == Lock(now.tested, (new,), now.pins)
+
+
+def test_two_that_change_it_at_once_lose_nothing(path: Path) -> None:
+    lockfile.write(path, Lock())
+    code = "import sys; from test_lockfile import add; add(*sys.argv[1:])"
+    argv = [sys.executable, "-c", code, str(path)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    running = [subprocess.Popen([*argv, name], env=env) for name in ("a", "b", "c")]
+    assert [process.wait(60) for process in running] == [0, 0, 0]
+    assert len(lockfile.read(path).others) == 3 * TIMES
+
+
+def add(path: str, name: str) -> None:
+    """Notes many files, one after the other."""
+    for number in range(TIMES):
+        one = locked(f"{name}-{number}-py3-none-any.whl", A)
+        lockfile.change(path, partial(lockfile.noted, before=Lock(), files=[one]))
 
 
 def test_a_link_to_it_stays_a_link(path: Path) -> None:

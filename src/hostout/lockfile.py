@@ -6,10 +6,13 @@ not belong here: finding out what was tested (``recipe``), having the files (``p
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.utils import canonicalize_name, canonicalize_version
@@ -31,6 +34,8 @@ HEAD = """\
 
 _ENDINGS = re.compile(r"\.(whl|egg|zip|tar\.gz|tgz|tar\.bz2|tbz|tar\.xz|txz|tar)$", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
+# reading and writing take milliseconds
+_PATIENCE, _PAUSE = 10.0, 0.01
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,49 @@ def write(path: Path | str, lock: Lock, *, as_old: bool = False) -> bool:
         _replace(path, text(lock), (before.st_atime_ns, before.st_mtime_ns) if before and as_old else None)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from error
+    return True
+
+
+def change(path: Path | str, how: Callable[[Lock], Lock], *, as_old: bool = False) -> bool:
+    """Writes what ``how`` makes of the lock that is there now, which others change as well; see ``write``."""
+    with _turn(Path(os.path.realpath(path)).parent):
+        return write(path, how(read(path)), as_old=as_old)
+
+
+def noted(now: Lock, before: Lock, files: Iterable[Locked]) -> Lock:
+    """The lock with files that were chosen for the versions of ``before``: none of a version that is gone by now."""
+    gone = set(before.pins) - set(now.pins)
+    new = [one for one in files if not any(one.is_of(*pin) for pin in gone)]
+    others = {(one.filename, one.sha256): one for one in (*now.others, *new)}
+    for one in now.tested:
+        others.pop((one.filename, one.sha256), None)
+    return replace(now, others=tuple(others.values()))
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """One after the other, also bin/buildout and a deployment; where folders cannot be locked, at the same time."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be read: {error.strerror or error}") from error
+    try:
+        until = time.monotonic() + _PATIENCE
+        while not _taken(descriptor) and time.monotonic() < until:
+            time.sleep(_PAUSE)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # a network's file system: what is written is whole all the same
+        return True
     return True
 
 

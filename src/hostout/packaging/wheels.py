@@ -7,7 +7,6 @@ which distributions a release needs.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -87,13 +86,9 @@ class Search:
         with writing(Places.of(self._local).root):
             self._memo.save()
         new = [_line(d) for d in self._chosen.values() if d.path and not d.made]
-        others = {(one.filename, one.sha256): one for one in (*self._lock.others, *new)}
-        for one in self._lock.tested:
-            others.pop((one.filename, one.sha256), None)
-        if self._local.lock and Path(self._local.lock).exists():
-            lock = dataclasses.replace(self._lock, others=tuple(others.values()))
+        if new and self._local.lock and Path(self._local.lock).exists():
             try:
-                lockfile.write(self._local.lock, lock, as_old=True)
+                lockfile.change(self._local.lock, lambda now: lockfile.noted(now, self._lock, new), as_old=True)
             except ConfigurationError as error:
                 self._emit(Event("warning", error.message))
 

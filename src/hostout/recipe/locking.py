@@ -36,7 +36,7 @@ def update(path: Path, before: Lock, members: Iterable[Member], environment: Ite
         again = "remove the eggs of these distributions, and run bin/buildout"
         raise zc.buildout.UserError("\n".join([*wrong, f"{again} to have them installed from the right files"]))
     try:
-        return lockfile.write(path, _merged(before, every, whole))
+        return lockfile.change(path, lambda now: _merged(now, every, whole))
     except ConfigurationError as error:
         raise zc.buildout.UserError(error.message) from error
 
