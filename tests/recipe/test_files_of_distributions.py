@@ -12,8 +12,9 @@ import zc.buildout
 from hostout import lockfile
 from hostout.lockfile import Lock, locked
 from hostout.model import Member
-from hostout.recipe import locking
+from hostout.recipe import locking, news
 from hostout.recipe.files import Files, Watch, key_of
+from samples import local_buildout
 from wheelsamples import Wheel, plain
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
@@ -173,6 +174,25 @@ def test_what_others_found_of_the_same_versions_is_kept_and_the_rest_goes(lock: 
     assert found.pins == (("One", "1.0"), ("three", "3"))
 
 
+def test_what_only_another_python_needs_is_kept(lock: Path, tmp_path: Path) -> None:
+    """Colleagues with two Pythons do not take each other's lines away; what is no requirement any more goes."""
+    egg = tmp_path / "one-1.0-py3.11.egg"
+    info = egg / "one-1.0.dist-info" / "METADATA"
+    info.parent.mkdir(parents=True)
+    requires = ("three; python_version > '3'", "Old.Thing>=1; python_version < '3'", "tests; extra == 'x'", "; wrong")
+    info.write_text("Name: one\nVersion: 1.0\n" + "".join(f"Requires-Dist: {one}\n" for one in requires))
+    lines = [("old_thing-1.1-py2-none-any.whl", A), ("old_thing-1.0-py2-none-any.whl", B), ("tests-1.0.zip", C)]
+    pins = (("old-thing", "1.1"), ("tests", "1.0"), ("gone", "2"), ("three", "3"))
+    lockfile.write(lock, Lock(tuple(locked(*line) for line in lines), (), pins))
+    one = Member("One", "1.0", str(egg))
+    for _ in range(2):
+        found = updated(lock, one, member("three", "3.1"))
+        assert found.pins == (("old-thing", "1.1"), ("One", "1.0"), ("three", "3.1"))
+        assert [file.filename for file in found.tested] == ["old_thing-1.1-py2-none-any.whl"]
+    info.write_text("Name: one\nVersion: 1.0\n")
+    assert updated(lock, one).pins == (("One", "1.0"),)
+
+
 def test_a_part_of_the_buildout_takes_nothing_away(lock: Path) -> None:
     lockfile.write(lock, Lock((locked("two-1.0.zip", C),), (), (("two", "1.0"), ("one", "0.9"))))
     found = updated(lock, member("one", "1.0", "one-1.0.zip", A), whole=False)
@@ -203,6 +223,19 @@ def test_eggs_of_other_files_than_those_tested_are_all_named(lock: Path) -> None
 def test_where_the_parts_run_with_another_version_than_buildout_it_is_the_pin(lock: Path) -> None:
     locking.update(lock, Lock(), [member("setuptools", "79.0")], [member("setuptools", "84.0")], True)
     assert lockfile.read(lock).pins == (("setuptools", "79.0"),)
+
+
+def test_buildouts_own_surroundings_are_named_where_they_are_not_what_is_pinned(
+    lock: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = Lock(pins=(("packaging", "26.2"), ("pip", "25"), ("setuptools", "79.0")))
+    own = (member("packaging", "26.3"), member("pip", "26"), member("setuptools", "84.0"))
+    pins = {"Packaging": "26.2", "pip": "26", "setuptools": "79.0"}
+    parts = (member("setuptools", "79.0"),)
+    local = local_buildout(lock.parent, lock=str(lock), pins=pins, working_set=parts, environment=own)
+    news.tell(before, local, (), wrote=False)
+    (record,) = caplog.records
+    assert record.getMessage().endswith(f"than {lockfile.NAME} says: packaging 26.3 (was 26.2)")
 
 
 def test_develop_packages_have_no_pin(lock: Path) -> None:

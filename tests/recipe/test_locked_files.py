@@ -77,6 +77,42 @@ def test_other_versions_than_those_of_the_lock_are_named_unless_something_pins_t
     assert "has no say" not in site.build()
 
 
+def test_zc_buildout_among_other_distributions_than_the_lock_says_is_named(site: Site) -> None:
+    """No pin says which platformdirs or packaging zc.buildout finds beside itself: that depends on who made it when."""
+    site.build()
+    name, version = next(pin for pin in lockfile.read(site.lock).pins if pin[0] in ("packaging", "platformdirs"))
+    site.lock.write_text(site.lock.read_text().replace(f"{name} = {version}\n", f"{name} = 0.1\n"))
+    changed = f"{name} {version} (was 0.1)"
+    said = site.build()
+    assert f"zc.buildout runs with other distributions here than {lockfile.NAME} says: {changed}\n" in said
+    assert "has no say" not in said
+    assert "other distributions" not in site.build()
+
+
+def test_eggs_of_which_no_file_is_known_are_named_once(site: Site) -> None:
+    site.build()
+    shutil.rmtree(site.folder / "parts/hostout")
+    site.lock.unlink()
+    said = site.build()
+    assert f"so {lockfile.NAME} has no sha256 of them (in an empty eggs directory it will): {DOTS.name}" in said
+    assert "no sha256" not in site.build()
+    shutil.rmtree(site.folder / "eggs")
+    (site.folder / ".installed.cfg").unlink()
+    assert "no sha256" not in site.build()
+
+
+def test_what_a_part_has_no_use_for_any_more_is_not_in_it(site: Site) -> None:
+    config_file = site.folder / "buildout.cfg"
+    config_file.write_text(config_file.read_text() + "again = 1\n")
+    site.build()
+    assert DOTS.name in site.members()
+    config_file.write_text(config_file.read_text().replace(DOTS.name, ""))
+    site.build()
+    assert DOTS.name not in site.members() and DOTS.name not in dict(lockfile.read(site.lock).pins)
+    site.build()
+    assert DOTS.name not in site.members()
+
+
 def test_a_file_that_changed_in_the_index_is_refused_before_it_is_unpacked(site: Site) -> None:
     name, right = expected(site.index)[DOTS.name]
     lockfile.write(site.lock, Lock((locked(name, "a" * 64),)))

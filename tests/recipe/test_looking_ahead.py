@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +100,16 @@ def test_it_is_locked_like_everything_else_and_nobody_is_asked_again(site: Site)
     site.build()
     assert file_of(site) not in locked_files(site)
     assert "hostouttest-production" not in dict(lockfile.read(site.lock).pins)
+
+
+def test_another_version_of_what_only_production_needs_is_named(site: Site) -> None:
+    site.build()
+    dataclasses.replace(MORE, version="1.1", base="hostouttest_production-1.1").make(site.index.folder)
+    for path in (*site.egg(MORE), site.folder / "parts" / "hostout"):
+        shutil.rmtree(path)
+    changed = f"{lockfile.NAME} has no say in versions as long as no extends names it: {MORE.name} 1.1 (was 1.0)"
+    assert changed in site.build()
+    assert "has no say" not in site.build()
 
 
 def test_the_lock_of_somebody_else_holds_where_nothing_may_be_asked(site: Site) -> None:

@@ -5,10 +5,12 @@ What does not belong here: finding out, the file's form (``lockfile``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import zc.buildout
+from packaging.requirements import InvalidRequirement, Requirement
 
 from hostout import lockfile
 from hostout.errors import ConfigurationError
@@ -41,20 +43,11 @@ def update(path: Path, before: Lock, members: Iterable[Member], environment: Ite
         raise zc.buildout.UserError(error.message) from error
 
 
-def moved(before: Lock, members: Iterable[Member], pinned: Iterable[str]) -> list[str]:
-    """Distributions of another version than in the lock of the run before, though nobody has pinned another one."""
-    known = {key_of(name, "")[0]: version for name, version in before.pins}
-    fixed = {key_of(name, "")[0] for name in pinned}
-    here = {key_of(m.name, "")[0]: m for m in members if not m.develop}
-    changed = {key: m for key, m in here.items() if key not in fixed and known.get(key, m.version) != m.version}
-    return [f"{m.name} {m.version} (was {known[key]})" for key, m in sorted(changed.items())]
-
-
 def _merged(before: Lock, every: list[Member], whole: bool) -> Lock:
-    pins = _pins(() if whole else before.pins, every)
+    pins = _pins(_kept(before.pins, every) if whole else before.pins, every)
     spelt = {key_of(name, "")[0]: name for name, _ in pins}
     here = [lockfile.locked(m.filename, m.sha256, spelt) for m in every if m.sha256]
-    used = {key_of(m.name, m.version) for m in every}
+    used = {key_of(*pin) for pin in (*pins, *((m.name, m.version) for m in every))}
 
     def stays(one: Locked) -> bool:
         return not whole or key_of(one.name, one.version) in used
@@ -62,6 +55,35 @@ def _merged(before: Lock, every: list[Member], whole: bool) -> Lock:
     tested = {one.filename: one for one in [*filter(stays, before.tested), *here]}
     others = (one for one in filter(stays, before.others) if one.filename not in tested)
     return Lock(tuple(tested.values()), tuple(others), tuple(pins))
+
+
+def _kept(before: Iterable[tuple[str, str]], every: list[Member]) -> list[tuple[str, str]]:
+    """Of what nobody needs here, what somebody with another Python or platform does."""
+    names = {key_of(m.name, "")[0] for m in every}
+    gone = {key: pin for pin in before if (key := key_of(*pin)[0]) not in names}
+    elsewhere = _needed_elsewhere(every) if gone else ()
+    return [pin for key, pin in gone.items() if key in elsewhere]
+
+
+def _needed_elsewhere(every: Iterable[Member]) -> set[str]:
+    """Normalised names that these require where they run on something else than this."""
+    found: set[str] = set()
+    for member in every:
+        for dist in metadata.distributions(path=[member.location]):
+            if key_of(dist.name or "", "") == key_of(member.name, ""):
+                found.update(_not_here(dist.requires or ()))
+    return found
+
+
+def _not_here(requirements: Iterable[str]) -> Iterator[str]:
+    """The names; extras do not count, for who leaves one out does so everywhere."""
+    for text in requirements:
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if wanted.marker and "extra" not in str(wanted.marker) and not wanted.marker.evaluate():
+            yield key_of(wanted.name, "")[0]
 
 
 def _pins(before: Iterable[tuple[str, str]], every: Iterable[Member]) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from hostout import cfgfile, options
 from hostout.model import Json, LocalBuildout, Member
-from hostout.recipe import ahead, eggs, locking, parts, records, workingset
+from hostout.recipe import ahead, eggs, locking, news, parts, records, workingset
 from hostout.recipe.files import Files, Watch, key_of
 from hostout.recipe.local import download_cache, local_buildout, lock
 from hostout.recipe.parts import HostPart, Sections
@@ -155,7 +155,7 @@ class Run:
         local = self._local(hosts, working_set, files)
         extras = self._extras(local, files)
         files.keep()
-        moved = locking.moved(locking.read(Path(local.lock)), local.working_set, local.pins)
+        before = locking.read(Path(local.lock))
         wrote = self._lock(local, extras, whole=False)
         self._write_secrets({name: found for name, found in secrets.items() if found})
         for host in hosts:
@@ -163,23 +163,20 @@ class Run:
         data = {"format": 1, **asdict(local), "needs": working_set.record()}
         records.write(self.directory / records.BUILDOUT, data, _mode(local))
         if whole:
-            wrote = self._look_ahead(hosts, local, files) or wrote
-        name = Path(local.lock).name
-        if moved:
-            said = "%s has no say in versions as long as no extends names it: %s"
-            logging.getLogger("hostout").warning(said, name, ", ".join(moved))
-        if wrote:
-            logging.getLogger("hostout").info("Wrote %s: commit it.", name)
+            extras, also = self._look_ahead(local, files, len(hosts))
+            wrote = wrote or also
+        news.tell(before, local, extras, wrote)
         records.touch_if_older(self.directory / records.BUILDOUT, local.configs)
 
-    def _look_ahead(self, hosts: tuple[HostPart, ...], local: LocalBuildout, files: Files) -> bool:
-        """What only deployed files need belongs to what was tested, and nothing else does any more."""
-        found = ahead.resolved(self.buildout, self.directory, len(hosts))
+    def _look_ahead(self, local: LocalBuildout, files: Files, hosts: int) -> tuple[tuple[Member, ...], bool]:
+        """What only deployed files need belongs to what was tested, and nothing else does any more; whether that
+        changes the lock."""
+        found = ahead.resolved(self.buildout, self.directory, hosts)
         ahead.keep(self.directory, found)
         files.learn(found.files)
         extras = self._extras(local, files)
         files.keep()
-        return self._lock(local, extras, whole=found.whole)
+        return extras, self._lock(local, extras, whole=found.whole)
 
     def _lock(self, local: LocalBuildout, extras: tuple[Member, ...], *, whole: bool) -> bool:
         path = Path(local.lock)

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -69,10 +69,12 @@ def recorded(data: Mapping[str, Json]) -> WorkingSet:
 
 @dataclass
 class Observer:
-    """Looks on from ``start`` to ``stop``; ``seen`` has the distributions that each part resolved."""
+    """Looks on from ``start`` to ``stop``; ``seen`` has the distributions that each part resolved, ``installed`` the
+    parts that were made anew."""
 
     buildout: Any
     seen: dict[str, dict[str, Any]] = field(default_factory=dict)
+    installed: set[str] = field(default_factory=set)
     _active: list[str] = field(default_factory=list)
     _loading: int = 0
     _wrapping: Wrapping = field(default_factory=Wrapping)
@@ -112,6 +114,8 @@ class Observer:
 
     def _running(self, original: Any) -> Any:
         def run(options: Any, *args: Any) -> Any:
+            if args == (getattr(getattr(options, "recipe", None), "install", None),):
+                self.installed.add(options.name)
             with self.during(options.name):
                 return original(options, *args)
 
@@ -151,6 +155,10 @@ def working_set(buildout: Any, observer: Observer, before: WorkingSet, leave_out
     # what the parts themselves run with comes last: where a recipe runs with another version, theirs is pinned
     latest = {name: dist for some in (*found.values(), *seen.values()) for name, dist in some.items()}
     members = {name: member(dist, buildout) for name, dist in latest.items()}
+    # what was made anew and names no eggs needs none any more; another part may have resolved those that it names
+    anew = {part for part in observer.installed if not buildout[part].get("eggs", "").strip()}
+    kept = {part: replace(needs, eggs=()) if part in anew else needs for part, needs in before.needs.items()}
+    before = WorkingSet(before.members, kept)
     needs = {part: _needs(buildout, part, recipe, found[part], seen[part], before) for part, recipe in recipes.items()}
     return WorkingSet({**before.members, **members}, needs)
 
