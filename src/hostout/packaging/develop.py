@@ -36,6 +36,8 @@ from hostout.packaging.sources import Source, content_hash, copy, sources
 TIMEOUT = 1800.0
 """Seconds for one build: a package with C code of its own may take long."""
 
+GIT_TIMEOUT = 120.0
+
 PROGRAM = Path(__file__).with_name("backend.py")
 
 LOADER = """\
@@ -159,7 +161,7 @@ def _build(one: Looked, local: LocalBuildout, given_up: Callable[[], bool]) -> P
         copied.mkdir(parents=True)
         built.mkdir()
         copy(one.found, copied)
-        _restore_history(copied, package.version)
+        _restore_history(copied, package)
         done = _run(copied, built, places.environments, log, _environment(package, local), given_up)
         wheels = list(built.glob("*.whl"))
         if not done.ok or not wheels:
@@ -215,13 +217,29 @@ def _environment(package: Package, local: LocalBuildout) -> Mapping[str, str]:
     return {**pretended, **index_environment(local)}
 
 
-def _restore_history(folder: Path, version: str) -> None:
-    """One tagged commit of everything, for build tools that take version or list of files from version control."""
+def _restore_history(folder: Path, package: Package) -> None:
+    """One tagged commit of everything, for build tools that take version or list of files from version control.
+
+    Where git refuses one step the others are left out: without a repository of its own they would go to one above.
+    """
     texts = [folder / name for name in ("pyproject.toml", "setup.cfg", "setup.py")]
     asked = any(SCM.search(path.read_text("utf-8", "replace")) for path in texts if path.exists())
     if not asked or not shutil.which("git"):
         return
-    tag = f"v{Version(version or '0.0.0').public}"
+    tag = f"v{Version(package.version or '0.0.0').public}"
     git = ["git", *(word for setting in GIT_SETTINGS for word in ("-c", setting))]
     for words in ("init -q", "add -A -f", f"commit -q --no-verify -m {tag}", f"tag -m {tag} {tag}"):
-        subprocess.run([*git, *words.split()], cwd=folder, check=False, capture_output=True, timeout=120)
+        if not _succeeds([*git, *words.split()], folder, package):
+            return
+
+
+def _succeeds(git: Sequence[str], folder: Path, package: Package) -> bool:
+    environment = process.clean_environment({})
+    try:
+        done = subprocess.run(
+            git, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=GIT_TIMEOUT
+        )
+    except subprocess.TimeoutExpired:
+        line = f"git has not finished after {GIT_TIMEOUT:.0f} seconds with its copy in {folder}; deploy again"
+        raise PackagingError(f"develop package {package.name} ({package.folder}): {line}") from None
+    return done.returncode == 0

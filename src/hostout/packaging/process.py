@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from hostout.gitvariables import without_redirections
+
 TAIL = 20
 """Lines of a log that an error shows."""
 
@@ -147,8 +149,9 @@ def _started(
 
 
 def clean_environment(more: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the user, ``PIP_*`` settings included, without what belongs to this interpreter alone."""
-    kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    """The environment of the user, ``PIP_*`` settings included, without what belongs to this interpreter alone, and
+    without the repository of a git that started us: a build may call git in a folder of its own."""
+    kept = {name: value for name, value in without_redirections(os.environ).items() if name not in UNWANTED}
     return {**kept, "PYTHONNOUSERSITE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", **more}
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
+
+from hostout.gitvariables import without_redirections
 
 TIMEOUT = 20.0
 
@@ -23,7 +26,6 @@ def describe(directory: Path) -> dict[str, str]:
 
 
 def _git(directory: Path, *words: str) -> str:
-    done = subprocess.run(
-        ["git", "--no-optional-locks", *words], cwd=directory, check=True, capture_output=True, timeout=TIMEOUT
-    )
+    argv, environment = ["git", "--no-optional-locks", *words], without_redirections(os.environ)
+    done = subprocess.run(argv, cwd=directory, env=environment, check=True, capture_output=True, timeout=TIMEOUT)
     return done.stdout.decode("utf-8", "replace").strip()

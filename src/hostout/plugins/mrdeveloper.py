@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hostout import abort, current, get, hook
+from hostout.gitvariables import without_redirections
 
 OPTION = "mr.developer-checkouts"
 
@@ -47,9 +48,6 @@ LOOKS = {
     "fs": (),
 }
 """Commands to run in a checkout of each kind; any output of one of them is work that nobody else has."""
-
-REDIRECTIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
-"""What git tells its hooks, and what would lead ours to their repository when a deployment is started by one."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def _modified(checkout: Checkout) -> bool:
 
 def _speaks(checkout: Checkout, look: tuple[str, ...]) -> bool:
     """Whether a command has output in the checkout; where one fails nothing is known, and nothing is deployed."""
-    environ = {name: value for name, value in os.environ.items() if name not in REDIRECTIONS}
+    environ = without_redirections(os.environ)
     try:
         done = subprocess.run(look, cwd=checkout.path, env=environ, capture_output=True, timeout=SECONDS, check=True)
     except subprocess.CalledProcessError as failed:
