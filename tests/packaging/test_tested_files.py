@@ -364,6 +364,32 @@ def test_a_source_distribution_becomes_one_wheel_for_everybody(
     assert lockfile.read(local.lock).others == ()
 
 
+OLDER = [["glibc", "2.5"], ["musl", "1.2"]]
+
+
+@pytest.mark.parametrize("libc", OLDER, ids=str)
+def test_what_was_compiled_and_packed_here_does_not_go_to_an_older_system(
+    local: LocalBuildout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, libc: list[str]
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    name = "hostouttest_native"
+    local = egg_of(wheel(tmp_path / "gone", name, f"{CP}-{CP}-linux_x86_64"), local)
+    assert "-0h" in chosen(local, facts(), name)[name].filename
+    with pytest.raises(PackagingError, match=f"no wheel for .* of:\n    {name} = 1.0\n"):
+        chosen(local, facts(libc=libc), name)
+
+
+@pytest.mark.parametrize("libc", OLDER, ids=str)
+def test_what_was_compiled_here_of_a_source_goes_to_an_older_system_as_that_source(
+    local: LocalBuildout, tmp_path: Path, libc: list[str]
+) -> None:
+    name = "hostouttest_native"
+    source = sdist(tmp_path / "cache/dist", name, f"{CP}-{CP}-linux_x86_64")
+    locked(local, source)
+    assert "-0s" in chosen(local, facts(), name)[name].filename
+    assert chosen(local, facts(libc=libc), name)[name].filename == source.name
+
+
 def test_what_has_to_be_compiled_travels_as_source_with_what_that_takes(
     local: LocalBuildout, index: SmallIndex, tmp_path: Path
 ) -> None:

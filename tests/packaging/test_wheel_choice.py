@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hostout.errors import PackagingError
-from hostout.model import Distribution, Facts, LocalBuildout, Release
+from hostout.model import Distribution, Facts, Json, LocalBuildout, Release
 from hostout.packaging import fetching, wheels
 from pythonfacts import PYTHON, facts
 from samples import Said, host, local_buildout
@@ -185,13 +185,18 @@ def test_two_versions_for_parts_and_environment_are_both_found(local: LocalBuild
     assert [d.version for d in (*parts, *environment)] == ["79.0", "84.0"]
 
 
-def test_a_develop_package_built_for_another_platform_is_refused(local: LocalBuildout) -> None:
+@pytest.mark.parametrize(
+    "other", [{"platform": "linux-aarch64"}, {"libc": ["glibc", "2.5"]}, {"libc": ["musl", "1.2"]}], ids=str
+)
+def test_a_develop_package_compiled_for_another_kind_of_host_is_refused(
+    local: LocalBuildout, other: dict[str, Json]
+) -> None:
     name = f"mine-1.0+h0123456789-{CP}-{CP}-linux_x86_64.whl"
     mine = Distribution("mine", "1.0+h0123456789", name, "c" * 64, 1, f"/x/{name}", develop=True)
     of = release(("mine", mine.version), develop=(mine,))
-    assert chosen(of, local)["mine"] == mine
-    with pytest.raises(PackagingError, match=r"not for the host .*linux_aarch64"):
-        chosen(of, local, facts(platform="linux-aarch64"))
+    assert chosen(of, local, facts(libc=["glibc", "2.999"]))["mine"] == mine
+    with pytest.raises(PackagingError, match=rf"compiled here and so not for the host \(.*\): {re.escape(name)}; "):
+        chosen(of, local, facts(**other))
 
 
 def test_a_pip_that_hangs_is_ended(local: LocalBuildout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,9 +140,12 @@ class Wanted:
         return None if rank is None else (self.locked.get(one.name, "") not in self.tested, rank, one.is_ours)
 
     def is_same(self, one: File, path: Path) -> bool:
-        """Whether a file here is what was tested; raises Damaged where that shows only now."""
+        """Whether a file here is what was tested; raises Damaged where that shows only now.
+
+        What we made may have been made for another host: in a rank its C library does not show.
+        """
         if one.is_ours and one.is_wheel:
-            return self.is_made_of_it(one)
+            return self.is_made_of_it(one) and repack.runs_there(one.tags, self.target)
         if self.locked:
             return self.memo.sha256(path) in self.locked.values()
         if not one.is_wheel:

@@ -277,10 +277,13 @@ def _named(path: Path) -> Distribution:
 
 
 def _check_develop(develop: Iterable[Distribution], target: Target) -> None:
-    wrong = [d.filename for d in develop if (one := file(d.filename)) is None or target.rank(one.tags) is None]
+    files = [(d.filename, file(d.filename)) for d in develop]
+    wrong = [name for name, one in files if one is None or not repack.runs_there(one.tags, target)]
     if wrong:
-        files = ", ".join(wrong)
-        raise PackagingError(f"built here and so not for the host ({target}): {files}; deploy from a machine like it")
+        raise PackagingError(
+            f"compiled here and so not for the host ({target}): {', '.join(wrong)}; "
+            "deploy from a machine or a container like it, with a C library that is no newer"
+        )
 
 
 def _without_password(url: str) -> str:
