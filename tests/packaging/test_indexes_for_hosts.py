@@ -29,6 +29,7 @@ def asked(buildout: LocalBuildout, **environment: str) -> tuple[list[str], list[
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """What pip is told on this machine does not matter."""
     monkeypatch.setattr(indexes, "CONFIGURATION", ())
+    monkeypatch.setattr(indexes, "OF_USER", ())
 
 
 def test_the_index_of_the_buildout_comes_before_that_of_pip_and_the_default(tmp_path: Path) -> None:

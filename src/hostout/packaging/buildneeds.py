@@ -97,7 +97,7 @@ def _needed(source: Path, local: LocalBuildout) -> list[str]:
         (project,) = [path for path in Path(temporary).iterdir() if path.is_dir()]
         answer = Path(temporary) / "answer.json"
         argv = [sys.executable, "-c", PROGRAM, json.dumps(sys.path), str(project), str(answer)]
-        done = process.run(argv, log, timeout=TIMEOUT, cwd=project, environment=index_environment(local))
+        done = process.run(argv, log, timeout=TIMEOUT, cwd=project, environment=index_environment(local, "install"))
         if not answer.exists():
             lines = [f"{source.name} does not say what it takes to build it:", *(f"    {line}" for line in done.tail())]
             raise PackagingError("\n".join([*lines, f"the whole log: {log}"]))

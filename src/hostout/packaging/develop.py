@@ -214,7 +214,7 @@ def _environment(package: Package, local: LocalBuildout) -> Mapping[str, str]:
     version = package.version or "0.0.0"
     known = ("SETUPTOOLS_SCM_PRETEND_VERSION", "PBR_VERSION", "POETRY_DYNAMIC_VERSIONING_BYPASS")
     pretended = {name: version for name in known if name not in os.environ}
-    return {**pretended, **index_environment(local)}
+    return {**pretended, **index_environment(local, "install")}
 
 
 def _restore_history(folder: Path, package: Package) -> None:

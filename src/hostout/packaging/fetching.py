@@ -207,7 +207,7 @@ class Pip:
             one,
             timeout=remaining,
             cwd=folder,
-            environment=self._environment(),
+            environment=self._environment(command),
             hopeless=lambda: piplog.is_hopeless(_text(one)),
         )
         _append(one, log(self.local))
@@ -219,11 +219,11 @@ class Pip:
             raise PackagingError(f"pip could not write: {said.no_room}; its log: {log(self.local)}")
         return None if done.ok else said
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, command: str) -> dict[str, str]:
         """pip itself may be an egg of the local buildout's environment."""
         path = os.pathsep.join(self.local.environment_path)
-        indexes = own_index_environment(self.local) if self.own else index_environment(self.local)
-        return {**indexes, "PYTHONPATH": path}
+        indexes = own_index_environment if self.own else index_environment
+        return {**indexes(self.local, command), "PYTHONPATH": path}
 
 
 def _for_target(target: Target) -> list[str]:

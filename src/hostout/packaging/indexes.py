@@ -15,26 +15,35 @@ from urllib.parse import urlsplit
 
 from hostout.model import Indexes, LocalBuildout, Secret
 
-CONFIGURATION = ("/etc/xdg/pip/pip.conf", "/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
-"""Files of pip, the later ones win; then come that of its environment and the one that ``PIP_CONFIG_FILE`` names."""
+CONFIGURATION = ("/etc/xdg/pip/pip.conf", "/Library/Application Support/pip/pip.conf", "/etc/pip.conf")
+"""Files of pip, the later ones win; then come those of the user, of its environment, and of ``PIP_CONFIG_FILE``."""
+
+OF_USER = ("~/.pip/pip.conf", "~/Library/Application Support/pip/pip.conf", "~/.config/pip/pip.conf")
 
 
-def index_environment(local: LocalBuildout) -> dict[str, str]:
-    """``PIP_*`` variables that add to those the user has set; an address with a password never becomes an argument."""
+def index_environment(local: LocalBuildout, command: str = "download") -> dict[str, str]:
+    """``PIP_*`` variables that add to what the user has set for this command of pip, in variables or files: a variable
+    takes the place of what files say. An address with a password never becomes an argument."""
+    pips = _pips_settings(local, os.environ, command)
     more = {
-        "PIP_EXTRA_INDEX_URL": [_address(local.index, local)] if local.index else [],
-        "PIP_FIND_LINKS": [_address(link, local) for link in local.find_links],
+        "extra-index-url": [_address(local.index, local)] if local.index else [],
+        "find-links": [_address(link, local) for link in local.find_links],
     }
-    return {name: " ".join([os.environ.get(name, ""), *words]).strip() for name, words in more.items() if words}
+    return {
+        f"PIP_{name.replace('-', '_').upper()}": " ".join([*pips.get(name, "").split(), *words])
+        for name, words in more.items()
+        if words
+    }
 
 
-def own_index_environment(local: LocalBuildout) -> dict[str, str]:
-    """The same with the index of the buildout, which has one, in the place of pip's.
+def own_index_environment(local: LocalBuildout, command: str = "download") -> dict[str, str]:
+    """The same with the index of the buildout, which has one, in the place of all of pip's.
 
-    What stands there under a name is what was tested, and not what a public index has under the same name.
+    What stands there under a name is what was tested, and not what a public index has under the same name. An empty
+    variable is none for pip, which would ask the further indexes of its files.
     """
-    added = index_environment(local)
-    return {**added, "PIP_INDEX_URL": _address(local.index or "", local), "PIP_EXTRA_INDEX_URL": ""}
+    own = _address(local.index or "", local)
+    return {**index_environment(local, command), "PIP_INDEX_URL": own, "PIP_EXTRA_INDEX_URL": own}
 
 
 def for_hosts(local: LocalBuildout, environment: Mapping[str, str] = os.environ) -> Indexes:
@@ -67,19 +76,29 @@ def _is_ours(name: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-def _pips_settings(local: LocalBuildout, environment: Mapping[str, str]) -> dict[str, str]:
-    """Options of pip as it would read them for a download."""
-    own = Path(local.executable).parent.parent / "pip.conf"
-    files = [Path(name).expanduser() for name in (*CONFIGURATION, str(own), environment.get("PIP_CONFIG_FILE", ""))]
+def _pips_settings(local: LocalBuildout, environment: Mapping[str, str], command: str = "download") -> dict[str, str]:
+    """Options of pip as it would read them for this command; what is empty is as if it were not there."""
     parser = configparser.RawConfigParser(strict=False)
     try:
-        parser.read([file for file in files if file.is_file()], encoding="utf-8")
+        parser.read([file for file in _files(local, environment) if file.is_file()], encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError):
         # pip itself says so, where it is needed
         parser.clear()
-    found = [item for part in ("global", "download") if parser.has_section(part) for item in parser[part].items()]
+    found = [item for part in ("global", command) if parser.has_section(part) for item in parser[part].items()]
     found += [(name[4:].lower(), value) for name, value in environment.items() if name.startswith("PIP_")]
-    return {name.replace("_", "-"): value for name, value in found}
+    return {name.replace("_", "-"): value for name, value in found if value}
+
+
+def _files(local: LocalBuildout, environment: Mapping[str, str]) -> list[Path]:
+    """Those of the user are not read where a variable names one that is there, and none at all where it is no file."""
+    named = environment.get("PIP_CONFIG_FILE", "")
+    if named == os.devnull:
+        return []
+    home = environment.get("XDG_CONFIG_HOME")
+    users = (*OF_USER, *([f"{home}/pip/pip.conf"] if home else []))
+    own = Path(local.executable).parent.parent / "pip.conf"
+    chosen = (*CONFIGURATION, *(() if named and Path(named).exists() else users), str(own), named)
+    return [Path(name).expanduser() for name in chosen]
 
 
 def link_folders(local: LocalBuildout) -> list[Path]:
