@@ -207,6 +207,16 @@ def test_what_was_found_is_kept_until_a_file_changes(local: LocalBuildout) -> No
     assert dict(prepared(host(), local)[0].requirements)["waitress"] == "3.0.2"
 
 
+def test_the_password_of_an_index_is_neither_shown_nor_in_the_log(local: LocalBuildout) -> None:
+    config = Path(local.directory, "buildout.cfg")
+    config.write_text(config.read_text().replace("waitress = 3.0.1", "waitress = 0.0.1"))
+    log = Path(local.parts_directory) / "hostout/logs/host1.rehearsal.log"
+    with pytest.raises(PackagingError) as caught:
+        prepared(host(), dataclasses.replace(local, index="http://bob:SECRET@127.0.0.1:9/simple"))
+    assert "http://127.0.0.1:9/simple" in log.read_text(), "buildout speaks of it"
+    assert "SECRET" not in f"{caught.value} {log.read_text()}"
+
+
 def test_a_configuration_that_cannot_be_resolved_shows_what_buildout_said(local: LocalBuildout) -> None:
     write(Path(local.directory), {"bad.cfg": "[buildout]\nextends = buildout.cfg\nparts = missing\n"})
     with pytest.raises(PackagingError) as caught:

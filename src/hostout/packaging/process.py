@@ -1,4 +1,5 @@
-"""Programs that run here while a release is made: bounded in time, their whole output in a log file.
+"""Programs that run here while a release is made: bounded in time, their whole output in a log file that has no
+passwords of URLs in it.
 
 What does not belong here: what is run, and anything that runs on a host.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import select
 import signal
 import subprocess
@@ -26,6 +28,9 @@ TAIL = 20
 
 LOOK = 0.5
 """Seconds between two looks at a program that runs."""
+
+_USER = re.compile(rb"(?<=://)[^\s/]+@")
+"""User and password of an address."""
 
 _MEANWHILE: ContextVar[Callable[[], None]] = ContextVar("meanwhile")
 
@@ -77,7 +82,7 @@ def run(
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="hostout-", ignore_cleanup_errors=True) as temporary,
-        log.open("wb") as output,
+        _written(log) as output,
         _given(stdin) as source,
         _started(argv, source, output, cwd, {"TMPDIR": temporary, **(environment or {})}) as process,
     ):
@@ -90,6 +95,34 @@ def run(
     if process.returncode != 0 and not os.statvfs(log.parent).f_bavail:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(log))
     return Finished(process.returncode, log)
+
+
+@contextmanager
+def _written(log: Path) -> Iterator[BinaryIO]:
+    """Programs write there themselves, so passwords go out when they have ended; until then nobody else reads it."""
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
+        os.fchmod(output.fileno(), 0o600)
+        try:
+            yield output
+        finally:
+            output.flush()
+            _clean(log)
+
+
+def _clean(log: Path) -> None:
+    """In its place: what is shorter finds its room on a full disk as well."""
+    with log.open("r+b") as file:
+        said = file.read()
+        clean = without_passwords(said)
+        if clean != said:
+            file.seek(0)
+            file.write(clean)
+            file.truncate()
+
+
+def without_passwords(said: bytes) -> bytes:
+    """Addresses without the user and password that they had in them."""
+    return _USER.sub(b"", said)
 
 
 @contextmanager
@@ -156,8 +189,9 @@ def clean_environment(more: Mapping[str, str]) -> dict[str, str]:
 
 
 def tail(log: Path, lines: int = TAIL) -> tuple[str, ...]:
-    """The last ``lines`` of a file that are not empty; text that is not UTF-8 shows as replacement characters."""
+    """The last ``lines`` of a file that are not empty, without passwords of addresses; text that is not UTF-8 shows as
+    replacement characters."""
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))
-        text = file.read().decode("utf-8", "replace")
+        text = without_passwords(file.read()).decode("utf-8", "replace")
     return tuple([line.rstrip() for line in text.splitlines() if line.strip()][-lines:])
