@@ -11,19 +11,30 @@ import base64
 import hashlib
 import os
 import posixpath
+import secrets
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
+from typing import IO
 
 from hostout import cfgfile
 from hostout.errors import ConfigurationError
 from hostout.model import Emit, Event
+from hostout.packaging.places import writing
 
 FOLDER = "hostout-extends"
 TIMEOUT = 20.0
+"""Seconds that a server may be silent."""
+
+PATIENCE = 60.0
+"""Seconds for one whole file."""
+
+BLOCK = 65536
 LIMIT = 10_000_000
 """Bytes of one fetched file; what is larger is no configuration."""
 
@@ -60,10 +71,9 @@ class Reader:
                 raise
             self.emit(Event("warning", f"{shown(url)}: {_reason(error)}; using the copy of the last deployment"))
             return kept.read_bytes()
-        self.cache.mkdir(parents=True, exist_ok=True)
-        kept.touch(mode=0o600)
-        kept.chmod(0o600)  # it may hold secrets that do not travel
-        kept.write_bytes(content)
+        with writing(self.cache):
+            self.cache.mkdir(parents=True, exist_ok=True)
+            _keep(content, kept)
         return content
 
 
@@ -166,8 +176,11 @@ def _digest(text: str) -> str:
 
 def shown(source: str) -> str:
     """A path or URL for people: without a password in it."""
-    user, at, _rest = source.partition("://")[2].rpartition("@")
-    return source.replace(f"{user}@", "", 1) if is_url(source) and at and "/" not in user else source
+    if not is_url(source):
+        return source
+    scheme, _, rest = source.partition("://")
+    server, slash, path = rest.partition("/")
+    return f"{scheme}://{server.rpartition('@')[2]}{slash}{path}"
 
 
 def _request(url: str) -> urllib.request.Request:
@@ -180,12 +193,54 @@ def _request(url: str) -> urllib.request.Request:
     return request
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """User and password are for the server that they were written for."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        again = super().redirect_request(req, fp, code, msg, headers, newurl)
+        # not by the request's own host, which may be a proxy
+        if again and urllib.parse.urlsplit(newurl)[:2] != urllib.parse.urlsplit(req.full_url)[:2]:
+            again.remove_header("Authorization")
+        return again
+
+
 def _download(url: str) -> bytes:
-    with urllib.request.urlopen(_request(url), timeout=TIMEOUT) as answer:
-        content: bytes = answer.read(LIMIT + 1)
-    if len(content) > LIMIT:
-        raise OSError(f"more than {LIMIT} bytes")
+    """All of it; raises OSError where it breaks off, which an answer does not do by itself."""
+    try:
+        with urllib.request.build_opener(_Redirects).open(_request(url), timeout=TIMEOUT) as answer:
+            content = b"".join(_blocks(answer))
+            missing = answer.length if isinstance(answer, HTTPResponse) else 0
+    except HTTPException as error:
+        raise OSError(f"what came is no whole answer ({type(error).__name__})") from error
+    if missing:
+        raise OSError(f"broke off {missing} bytes before its end")
     return content
+
+
+def _blocks(answer: IO[bytes]) -> Iterator[bytes]:
+    until, size = time.monotonic() + PATIENCE, 0
+    while block := answer.read1(BLOCK):  # type: ignore[attr-defined]
+        size += len(block)
+        if size > LIMIT:
+            raise OSError(f"more than {LIMIT} bytes")
+        if time.monotonic() > until:
+            raise OSError(f"not here after {PATIENCE:.0f} seconds")
+        yield block
+
+
+def _keep(content: bytes, kept: Path) -> None:
+    """The whole of it, or what was there before; it may hold secrets that do not travel."""
+    temporary = kept.with_name(f".{kept.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(kept)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _reason(error: OSError) -> str:
