@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from hostout.packaging.sources import content_hash, copy, sources
 from samples import write
+from wheelsamples import Wheel
 
 FILES = {"setup.py": "setup", "src/example/__init__.py": "", "src/example/data.txt": "data"}
 
@@ -108,6 +111,23 @@ def test_what_buildout_makes_is_no_content_of_a_package_in_the_buildout_folder(p
     before = content_hash(sources(package))
     write(package, {"parts/app/x.cfg": "made", "eggs/v5/x": "made"})
     assert content_hash(sources(package, [package / "parts", package / "eggs"])) == before
+
+
+def test_a_virtual_environment_in_the_folder_of_the_package_is_no_content(package: Path, tmp_path: Path) -> None:
+    """Whatever is installed there, and whoever made it."""
+    write(package, {"lib/own.js": "", "include/own.h": "", "share/man/man1/own.1": "", "src/example/bin/run": ""})
+    before = [source.name for source in sources(package)]
+    subprocess.run([sys.executable, "-m", "venv", str(package)], check=True, timeout=120)
+    content = {"hostouttest_tool.py": "", "{data}/data/share/man/man1/tool.1": "", "{data}/headers/tool.h": ""}
+    wheel = Wheel("hostouttest-tool", "1.0", "hostouttest_tool-1.0", content, ()).make(tmp_path)
+    pip = [str(package / "bin/python"), "-m", "pip", "install", "-q", "--no-index", str(wheel)]
+    subprocess.run(pip, check=True, timeout=120)
+    # newer Pythons do that
+    write(package, {".gitignore": "# Created by venv\n*\n"})
+    assert (package / "share/man/man1/tool.1").exists()
+    assert [source.name for source in sources(package)] == before
+    write(package, {".gitignore": "*.pyc\n"})
+    assert [source.name for source in sources(package)] == [".gitignore", *before]
 
 
 def test_a_buildout_that_is_known_by_two_paths_is_one(package: Path) -> None:

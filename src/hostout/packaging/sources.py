@@ -13,11 +13,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hostout.packaging import contents
+
 NEVER = (".git", ".svn", ".hg", "*.egg-info", "__pycache__", "*.pyc", "*~", ".*.sw[a-p]", "#*#", ".#*")
 """Names that are never content: version control, what Python and setuptools leave behind, editor droppings."""
 
 MADE = ("build", "dist")
 """Folders that a build leaves beside setup.py; deeper down, or with an ``__init__.py``, they are packages."""
+
+
+ENVIRONMENT = (
+    *("pyvenv.cfg", "bin", "Scripts", "lib64", "lib/*/site-packages", "include/python*", "share/python-wheels"),
+    *("CACHEDIR.TAG", ".lock"),
+)
+"""What venv, virtualenv and uv make in the folder of a package, by patterns; all else there is the package's."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +41,32 @@ class Source:
 def sources(folder: Path, skip: Iterable[Path] = ()) -> list[Source]:
     """Every file of the package in ``folder`` sorted by name, without the folders and files in ``skip``.
 
-    A symbolic link that leads out of the package counts as what it leads to, so that a copy is complete.
+    A symbolic link that leads out of the package counts as what it leads to, so that a copy is complete. Where the
+    folder is a virtual environment as well, that is no content: it has something else in it for everybody.
     """
     # resolved, but for the last name: the buildout may be known by another path, and its folder eggs may be a link
     root = folder.resolve()
-    found = _walk(root, root, frozenset(path.parent.resolve() / path.name for path in skip), (root,))
+    skipped = (path.parent.resolve() / path.name for path in skip)
+    found = _walk(root, root, frozenset((*skipped, *_environment(root))), (root,))
     return sorted(found, key=lambda source: source.name)
+
+
+def _environment(root: Path) -> Iterator[Path]:
+    """What makes a package's folder a virtual environment, and what was installed there, wherever that put it."""
+    if not (root / "pyvenv.cfg").exists():
+        return
+    yield from (path for pattern in ENVIRONMENT for path in root.glob(pattern))
+    for info in root.glob("lib/*/site-packages/*.dist-info"):
+        outside = (name for name, _ in contents.rows(info) if name.startswith("../"))
+        yield from (Path(os.path.normpath(info.parent / name)) for name in outside)
+    ignored = root / ".gitignore"
+    if ignored.exists() and _says_all(ignored.read_text("utf-8", "replace")):
+        yield ignored
+
+
+def _says_all(gitignore: str) -> bool:
+    """As those programs write it, where there is none: ``*`` and a comment."""
+    return [line for line in gitignore.split("\n") if line and not line.startswith("#")] == ["*"]
 
 
 def _walk(root: Path, folder: Path, skip: frozenset[Path], above: tuple[Path, ...], name: str = "") -> Iterator[Source]:
