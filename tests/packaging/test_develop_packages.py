@@ -78,6 +78,15 @@ def test_an_unchanged_package_is_not_built_again(built: tuple[str, Released]) ->
     assert again.distribution == released.distribution
 
 
+@pytest.mark.parametrize("size", [0, 40])
+def test_a_damaged_wheel_of_before_is_built_again(tmp_path: Path, size: int) -> None:
+    first = build(tmp_path, samples.SETUP_WITHOUT_VERSION)
+    first.wheel.write_bytes(first.wheel.read_bytes()[:size])
+    again = build_one(first.package, local_buildout(tmp_path))
+    assert again.built
+    assert again.distribution == first.distribution
+
+
 def test_a_package_for_the_stable_abi_is_not_built_again(tmp_path: Path) -> None:
     folder = write(tmp_path / "src" / "example", samples.SETUP_WITHOUT_VERSION)
     package, local = Package("example", "1.2", folder), local_buildout(tmp_path)

@@ -364,6 +364,26 @@ def test_a_source_distribution_becomes_one_wheel_for_everybody(
     assert lockfile.read(local.lock).others == ()
 
 
+@pytest.mark.parametrize("kind", ["0h", "0s"])
+def test_a_damaged_wheel_that_was_made_here_is_named_and_made_again(
+    local: LocalBuildout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    name = "hostouttest_made"
+    if kind == "0h":
+        local = egg_of(wheel(tmp_path / "gone", name), local)
+    else:
+        locked(local, sdist(tmp_path / "cache/dist", name, "py3-none-any"))
+    made = chosen(local, facts(), name)[name]
+    assert f"-{kind}" in made.filename
+    Path(made.path).write_bytes(Path(made.path).read_bytes()[:40])
+    said = Said()
+    again = chosen(local, facts(), name, said=said)[name]
+    assert (again.path, again.size) == (made.path, made.size)
+    assert [text for text in said.texts if text.startswith(f"{made.path} is no wheel, or is damaged: ")]
+    assert chosen(local, facts(), name)[name].sha256 == again.sha256
+
+
 OLDER = [["glibc", "2.5"], ["musl", "1.2"]]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -47,6 +48,22 @@ def test_name_metadata_and_folders_have_the_new_version(rewritten: Path) -> None
             "my_example-1.2+h0123456789.dist-info/RECORD",
         ]
     assert "Version: 1.2+h0123456789\n\nVersion: 1.2 is good" in wheelfile.metadata(rewritten)
+
+
+@pytest.mark.parametrize("size", [0, 40, -100])
+def test_metadata_of_what_is_no_whole_wheel_is_refused_by_name(rewritten: Path, size: int) -> None:
+    rewritten.write_bytes(rewritten.read_bytes()[:size])
+    assert not wheelfile.is_whole(rewritten)
+    with pytest.raises(wheelfile.Damaged, match=f"^{re.escape(str(rewritten))} is no wheel, or is damaged: "):
+        wheelfile.metadata(rewritten)
+
+
+def test_a_zip_file_without_metadata_is_no_wheel(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "example-1.2-py3-none-any.whl", "w") as archive:
+        archive.writestr("example.py", "")
+    for read in (wheelfile.metadata, lambda path: wheelfile.rewrite(path, "1.3", tmp_path)):
+        with pytest.raises(wheelfile.Damaged, match="is no wheel, or is damaged: it has no "):
+            read(tmp_path / "example-1.2-py3-none-any.whl")
 
 
 def test_the_record_fits_the_files(rewritten: Path, tmp_path: Path) -> None:

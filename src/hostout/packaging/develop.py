@@ -125,8 +125,9 @@ def made_by_buildout(local: LocalBuildout) -> tuple[Path, ...]:
 
 
 def _kept(folder: Path, name: str, digest: str) -> Path | None:
-    """The wheel of this content from before, where it fits this Python."""
-    return next((path for path in sorted(folder.glob(f"*+h{digest}-*.whl")) if _is_of(path, name)), None)
+    """The wheel of this content from before, where it fits this Python; one that is damaged is built again."""
+    found = (path for path in sorted(folder.glob(f"*+h{digest}-*.whl")) if _is_of(path, name))
+    return next((path for path in found if wheelfile.is_whole(path)), None)
 
 
 def _is_of(path: Path, name: str) -> bool:

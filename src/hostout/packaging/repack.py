@@ -81,9 +81,9 @@ def installed(location: Path, name: str, version: str) -> Installed | None:
 
 
 def pack(found: Installed, build: str, folder: Path) -> Path:
-    """Writes the wheel into ``folder``, with this build tag, unless it is there; raises PackagingError."""
+    """Writes the wheel into ``folder``, with this build tag, unless it is there, whole; raises PackagingError."""
     target = folder / found.filename(build)
-    if not target.exists():
+    if not (target.exists() and wheelfile.is_whole(target)):
         try:
             wheelfile.write(target, _entries(found), f"{found.base}.dist-info")
         except OSError as error:

@@ -24,7 +24,7 @@ from packaging.version import InvalidVersion
 from hostout import lockfile
 from hostout.lockfile import Lock
 from hostout.model import LocalBuildout, Member
-from hostout.packaging import repack
+from hostout.packaging import repack, wheelfile
 from hostout.packaging.fetching import Wish
 from hostout.packaging.memo import Memo
 from hostout.packaging.repack import Installed
@@ -145,7 +145,10 @@ class Wanted:
         What we made may have been made for another host: in a rank its C library does not show.
         """
         if one.is_ours and one.is_wheel:
-            return self.is_made_of_it(one) and repack.runs_there(one.tags, self.target)
+            fits = self.is_made_of_it(one) and repack.runs_there(one.tags, self.target)
+            if fits:
+                wheelfile.check(path)
+            return fits
         if self.locked:
             return self.memo.sha256(path) in self.locked.values()
         if not one.is_wheel:

@@ -10,6 +10,7 @@ import base64
 import csv
 import hashlib
 import io
+import os
 import re
 import secrets
 import struct
@@ -55,11 +56,28 @@ def opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
         raise Damaged(f"{wheel} is no wheel, or is damaged: {error}") from error
 
 
+def check(wheel: Path) -> None:
+    """Raises Damaged where it has no table of contents, which stands at its end; quick, whatever its size."""
+    with opened(wheel):
+        pass
+
+
+def is_whole(wheel: Path) -> bool:
+    """The same as an answer."""
+    try:
+        check(wheel)
+    except Damaged:
+        return False
+    return True
+
+
 def metadata(wheel: Path) -> str:
-    """The text of METADATA of a wheel."""
-    with zipfile.ZipFile(wheel) as archive:
-        name = next(n for n in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", n))
-        return archive.read(name).decode("utf-8")
+    """The text of METADATA of a wheel; raises Damaged."""
+    with opened(wheel) as archive:
+        for name in archive.namelist():
+            if re.fullmatch(r"[^/]+\.dist-info/METADATA", name):
+                return archive.read(name).decode("utf-8")
+        raise ValueError("it has no METADATA")
 
 
 def version_of(wheel: Path) -> Version:
@@ -84,15 +102,18 @@ def rewrite(wheel: Path, version: str, folder: Path, build: str = "") -> Path:
 def write(target: Path, entries: Iterable[Entry], info: str) -> None:
     """A wheel of these entries and of the RECORD of them, which lies in the folder ``info``.
 
-    To a temporary name first: a file that has its final name is whole.
+    To a temporary name first: a file that has its final name is whole, also after a power failure.
     """
     temporary, record, rows = target.with_name(f".{target.name}.{secrets.token_hex(4)}.new"), f"{info}/RECORD", []
     try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            for entry in entries:
-                rows.append((entry.name, f"sha256={_digest(entry.content)}", len(entry.content)))
-                archive.writestr(_info(entry), entry.content, compresslevel=6)
-            archive.writestr(_info(Entry(record, b"", False)), _record(rows, record), compresslevel=6)
+        with temporary.open("w+b") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                for entry in entries:
+                    rows.append((entry.name, f"sha256={_digest(entry.content)}", len(entry.content)))
+                    archive.writestr(_info(entry), entry.content, compresslevel=6)
+                archive.writestr(_info(Entry(record, b"", False)), _record(rows, record), compresslevel=6)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -100,13 +121,16 @@ def write(target: Path, entries: Iterable[Entry], info: str) -> None:
 
 def _base(wheel: Path) -> str:
     """``example-1.2`` of ``example-1.2.dist-info`` as the wheel itself has it: backends differ in how they escape."""
-    with zipfile.ZipFile(wheel) as archive:
+    with opened(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
-    return next(top for top in sorted(tops) if top.endswith(".dist-info")).removesuffix(".dist-info")
+        found = sorted(top for top in tops if top.endswith(".dist-info"))
+        if not found:
+            raise ValueError("it has no .dist-info")
+        return found[0].removesuffix(".dist-info")
 
 
 def _read(wheel: Path) -> Iterator[Entry]:
-    with zipfile.ZipFile(wheel) as archive:
+    with opened(wheel) as archive:
         for info in archive.infolist():
             if not info.is_dir():
                 yield Entry(info.filename, archive.read(info), bool(info.external_attr >> 16 & 0o111))

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from hostout import lockfile
 from hostout.errors import ConfigurationError, PackagingError
 from hostout.lockfile import Locked
-from hostout.model import Distribution, Emit, Event, Facts, LocalBuildout, Release
+from hostout.model import Distribution, Emit, Event, Facts, LocalBuildout, Release, Stamp
 from hostout.packaging import buildneeds, fetching, hashes, repack
 from hostout.packaging.fetching import Notes
 from hostout.packaging.indexes import link_folders
@@ -63,7 +63,7 @@ class Search:
         self._wanted = [known.wanted(pin, self._target) for pin in pins]
         self._have = _by_key((name, str(sha256)) for name, sha256 in facts["have"].items())
         self._chosen: dict[Pin, Distribution] = {}
-        self._damaged: dict[Path, str] = {}
+        self._damaged: dict[Path, Stamp] = {}
         self._files = self._listed(_folders(local))
 
     def run(self) -> Mapping[Pin, Distribution]:
@@ -142,11 +142,15 @@ class Search:
         """The files here that are what was tested, the best first; one that is damaged is said, and left aside."""
         for one, path in _ranked(wanted, self._files.get(key(wanted.pin), [])):
             try:
-                if path not in self._damaged and wanted.is_same(one, path):
+                if not self._is_damaged(path) and wanted.is_same(one, path):
                     yield one, path
             except Damaged as error:
-                self._damaged[path] = error.message
+                self._damaged[path] = Stamp.of(path.stat())
                 self._emit(Event("warning", f"{error.message}; left aside"))
+
+    def _is_damaged(self, path: Path) -> bool:
+        """Whether that was said of it, and nothing else has come in its place."""
+        return path in self._damaged and self._damaged[path] == Stamp.of(path.stat())
 
     def _pack(self, some: Iterable[Wanted]) -> None:
         """What is installed here, on all cores."""
@@ -209,7 +213,7 @@ class Search:
 
     def _is_wrong(self, wanted: Wanted, one: File, path: Path) -> bool:
         """Whether it would fit, were it the right one."""
-        return not one.is_ours and wanted.rank(one) is not None and path not in self._damaged
+        return not one.is_ours and wanted.rank(one) is not None and not self._is_damaged(path)
 
     def _looked_in(self) -> list[str]:
         index = _without_password(self._local.index or "the index of pip")
