@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from urllib.parse import unquote
 
 from packaging.utils import canonicalize_name
 
@@ -46,7 +47,7 @@ class SmallIndex:
 
     def answer(self, path: str) -> tuple[int, str, bytes]:
         """Status, type and content."""
-        first, _, name = path.strip("/").partition("/")
+        first, _, name = unquote(path).strip("/").partition("/")
         if first == "files" and (self.folder / name).is_file():
             return 200, "application/octet-stream", self.served.get(name, (self.folder / name).read_bytes())
         links = "".join(self._links(name.strip("/"))) if first == "simple" else ""

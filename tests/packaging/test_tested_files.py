@@ -410,6 +410,32 @@ def test_what_was_compiled_here_of_a_source_goes_to_an_older_system_as_that_sour
     assert chosen(local, facts(libc=libc), name)[name].filename == source.name
 
 
+@pytest.mark.parametrize("spelt", ["2024.7.4", "2024.07.04", "2.0a1"])
+def test_of_a_version_and_a_local_one_of_it_the_pinned_is_taken(
+    local: LocalBuildout, index: SmallIndex, spelt: str
+) -> None:
+    name = "hostouttest_local"
+    for version in (spelt, f"{spelt}+cpu"):
+        Wheel(name, version, f"{name}-{version}", {f"{name}.py": ""}, ()).make(index.folder)
+    for pinned in (spelt, lockfile.plain(spelt), f"{spelt}+cpu"):
+        of = dataclasses.replace(release(), requirements=((name, pinned),))
+        ((found,), _) = wheels.choose(of, local, facts(), Said())
+        assert ("+cpu" in found.filename) is ("+cpu" in pinned)
+
+
+def test_a_source_that_has_two_folders_at_its_top_is_named(local: LocalBuildout, tmp_path: Path) -> None:
+    source = sdist(tmp_path / "cache/dist", "hostouttest_native", f"{CP}-{CP}-linux_x86_64")
+    with tarfile.open(source, "w:gz") as archive:
+        for folder in ("hostouttest_native-1.0", "other"):
+            archive.add(tmp_path / "index", f"{folder}/x")
+    locked(local, source)
+    with pytest.raises(PackagingError) as caught:
+        chosen(local, facts(**ARM), "hostouttest_native")
+    folders = "one folder at its top (here: hostouttest_native-1.0, other)"
+    assert str(caught.value).startswith(f"{source} is no source distribution, which has {folders}; ")
+    assert "\n" not in str(caught.value)
+
+
 def test_what_has_to_be_compiled_travels_as_source_with_what_that_takes(
     local: LocalBuildout, index: SmallIndex, tmp_path: Path
 ) -> None:

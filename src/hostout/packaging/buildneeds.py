@@ -94,7 +94,14 @@ def _needed(source: Path, local: LocalBuildout) -> list[str]:
     log = Places.of(local).logs / f"{source.name}.log"
     with tempfile.TemporaryDirectory(prefix="hostout-") as temporary:
         _unpack(source, temporary)
-        (project,) = [path for path in Path(temporary).iterdir() if path.is_dir()]
+        folders = sorted(path for path in Path(temporary).iterdir() if path.is_dir())
+        if len(folders) != 1:
+            names = ", ".join(folder.name for folder in folders) or "none"
+            raise PackagingError(
+                f"{source} is no source distribution, which has one folder at its top (here: {names}); "
+                "pin another version, or put a wheel of it into a folder of find-links"
+            )
+        project = folders[0]
         answer = Path(temporary) / "answer.json"
         argv = [sys.executable, "-c", PROGRAM, json.dumps(sys.path), str(project), str(answer)]
         done = process.run(argv, log, timeout=TIMEOUT, cwd=project, environment=index_environment(local, "install"))

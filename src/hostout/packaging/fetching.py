@@ -24,6 +24,7 @@ from hostout.packaging import contents, piplog, process, repack, wheelfile
 from hostout.packaging.indexes import index_environment, own_index_environment
 from hostout.packaging.piplog import Said
 from hostout.packaging.places import Places, writing
+from hostout.packaging.rehearsal import exact
 from hostout.packaging.tags import Target
 
 TIMEOUT = 1800.0
@@ -61,8 +62,9 @@ class Wish:
         return bool(self.sources) or not self.wheels
 
     def line(self, hashes: Iterable[str]) -> str:
-        """For a file of requirements."""
-        return " ".join([f"{self.name}=={self.version}", *(f"--hash=sha256:{digest}" for digest in hashes)])
+        """For a file of requirements. Without a hash ``== 1.0`` takes ``1.0+cpu``, which is another version."""
+        known = [f"--hash=sha256:{digest}" for digest in hashes]
+        return " ".join([f"{self.name}=={self.version}", *known]) if known else f"{self.name}==={exact(self.version)}"
 
 
 @dataclass
