@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient import Client, Place, stage, step
+from agentclient import Client, Place, entry, send_files, sha256, stage, step
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can be led astray")
 
@@ -165,3 +165,33 @@ def test_eggs_that_root_runs_from_are_not_handed_over(place: Place) -> None:
     assert agent.facts["cache"]["directory"] == str(place.cache / "nobody")
     assert agent.request("layout").result["facts"]["path"]["kind"] == "hostout"
     assert (place.cache / "eggs").stat().st_uid == 0
+
+
+def test_upload_does_not_land_behind_a_link(agent: Client, place: Place, secret: Path) -> None:
+    (place.path / ".hostout").rename(place.path / "away")
+    (place.path / ".hostout").mkdir()
+    theirs(place.path / ".hostout")
+    bent(place.path / ".hostout/incoming", secret)
+    message = send_files(agent, [(b"* * * * * root id\n", "cron.txt")]).message
+    assert message == f"{place.path}/.hostout/incoming: its folder does not belong to root"
+    assert untouched(secret)
+
+
+@pytest.mark.parametrize("name", ["incoming", "incoming/.partial"])
+def test_upload_does_not_follow_a_link_that_was_laid_before(
+    agent: Client, place: Place, secret: Path, name: str
+) -> None:
+    bent(place.path / ".hostout" / name, secret)
+    assert send_files(agent, [(b"x", "x.cfg")]).message.startswith(f"{place.path}/.hostout/incoming: ")
+    assert untouched(secret)
+
+
+def test_making_a_release_removes_nothing_behind_a_link(agent: Client, place: Place, root: Path) -> None:
+    files = [entry("a.cfg", b"mine")]
+    kept = root / "kept"
+    kept.mkdir()
+    assert send_files(agent, [(b"mine", "a.cfg")]).result
+    (kept / sha256(b"mine")).write_bytes(b"mine")
+    bent(place.path / ".hostout/incoming", kept)
+    assert "incoming" in agent.request("stage", {"name": ONE, "record": {**RECORD, "files": files}}).message
+    assert [path.read_bytes() for path in kept.iterdir()] == [b"mine"]

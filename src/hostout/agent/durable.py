@@ -85,9 +85,12 @@ def open_own(path: Path, flags: int, mode: int = 0o644) -> int:
 
 
 @contextmanager
-def own_folder(folder: Path, asked: Path | None = None) -> Iterator[int]:
-    """A descriptor of that folder itself; raises OSError, which names ``asked``, where root finds another's there."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+def own_folder(folder: Path, asked: Path | None = None, within: int | None = None) -> Iterator[int]:
+    """A descriptor of that folder itself; raises OSError, which names ``asked``, where root finds another's there.
+
+    ``within``: an open folder that it is relative to.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=within)
     try:
         if os.geteuid() == 0 and os.fstat(descriptor).st_uid != 0:
             raise NotADirectoryError(errno.ENOTDIR, "its folder does not belong to root", str(asked or folder))

@@ -183,7 +183,7 @@ class _Fetching:
         return None
 
     def _download(self, url: str, blob: Blob) -> Arrival:
-        arrival = store.claim(blob, blob.partial(self._session.site))
+        arrival = store.claim(blob, self._session.site)
         try:
             self._patiently(url, lambda: self._append(url, arrival))
         except BaseException as error:

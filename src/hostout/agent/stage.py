@@ -6,20 +6,22 @@ The folder is made beside its name and renamed: what has the name is complete. W
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 import shutil
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from . import durable, environment, layout, manifest, people, release
+from . import durable, environment, layout, manifest, release, tree
 from .failure import Failed, storage
 from .people import acting_as
 from .protocol import STAGING
 from .release import NAME, RECORD, Release
 from .session import Session
-from .store import Index
+from .store import Index, incoming
 
 _NOT_FROM_A_BUNDLE = ("var", RECORD, manifest.FILE, "bin/buildout")
 # ours, and what every release has of its own
@@ -228,7 +230,10 @@ def _install(session: Session, work: Path, before: Release | None, target: Path)
 
 def _forget(session: Session, record: Mapping[str, Any]) -> None:
     """What came for this release is in it now."""
-    with acting_as(people.agent()):
-        for file in record.get("files", ()):
-            if file.get("sha256"):
-                (session.site.incoming / str(file["sha256"])).unlink(missing_ok=True)
+    digests = {str(file["sha256"]) for file in record.get("files", ()) if file.get("sha256")}
+    try:
+        with suppress(FileNotFoundError), incoming(session.site) as folder:
+            for digest in digests & set(tree.names(folder)):
+                os.unlink(digest, dir_fd=folder)
+    except OSError as error:
+        raise storage(error, session.site.incoming) from error

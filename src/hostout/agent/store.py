@@ -14,6 +14,7 @@ import re
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -70,10 +71,6 @@ class Blob:
     def target(self, site: Site) -> Path:
         """Its path there."""
         return self.folder(site) / (self.name if self.to == TO_DIST else self.sha256)
-
-    def partial(self, site: Site) -> Path:
-        """Its path until it is complete."""
-        return partial_folder(site, self.to) / self.sha256
 
     def owner(self, session: Session) -> Person:
         """To whom it belongs here."""
@@ -213,20 +210,52 @@ def _is_file(name: str, digest: str | None, dist: Mapping[str, Any]) -> bool:
     return (dist.get("filename"), dist.get("sha256")) == (name, digest)
 
 
+@contextmanager
+def incoming(site: Site) -> Iterator[int]:
+    """A descriptor of the folder for files of bundles, which are root's; raises OSError where it is not ours.
+
+    It lies where the application's user may lay a link in its place, at any moment.
+    """
+    path = site.incoming
+    with durable.own_folder(site.own) as own, durable.own_folder(Path(path.name), path, own) as folder:
+        yield folder
+
+
 @dataclass(frozen=True)
 class Arrival:
-    """A blob in its partial file ``path``, which is ours as long as ``descriptor`` is open."""
+    """A blob in the partial file ``name`` of the open ``folder``, which is ours as long as ``descriptor`` is open."""
 
     blob: Blob
-    path: Path
+    folder: int
+    name: str
     descriptor: int
+
+    def take(self, site: Site) -> None:
+        """Give it its name; raises Failed."""
+        target = self.blob.target(site)
+        # the folder above is the one that was found before, whatever has its name by now
+        name = str(target) if self.blob.to == TO_DIST else f"../{target.name}"
+        try:
+            os.replace(self.name, name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+        except OSError as error:
+            raise storage(error, target) from error
+
+    def remove(self) -> None:
+        """The partial file goes."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.name, dir_fd=self.folder)
+
+    def close(self) -> None:
+        """From now on it is anybody's."""
+        os.close(self.descriptor)
+        os.close(self.folder)
 
 
 def _take(session: Session, blob: Blob) -> Arrival:
     """Bytes of one blob from the wire into its partial file."""
     needed = session.wire.owed + blob.offset
     try:
-        arrival = claim(blob, blob.partial(session.site))
+        arrival = claim(blob, session.site)
     except OSError as error:
         raise storage(error, blob.folder(session.site), needed) from error
     try:
@@ -253,35 +282,56 @@ def _pieces(session: Session, blob: Blob) -> Iterator[bytes]:
             raise Damaged(f"{blob.name} arrived damaged: {error}") from error
 
 
-def claim(blob: Blob, partial: Path) -> Arrival:
+def claim(blob: Blob, site: Site) -> Arrival:
     """The partial file for us alone; where another deployment into this cache is at it, one that nobody continues."""
-    partial.parent.mkdir(mode=0o755, exist_ok=True)
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    if _is_ours(descriptor, partial):
-        return Arrival(blob, partial, descriptor)
+    folder = _open_partial_folder(site, blob.to)
+    try:
+        return _claimed(blob, folder)
+    except BaseException:
+        os.close(folder)
+        raise
+
+
+def _open_partial_folder(site: Site, to: str) -> int:
+    """Made where it is not there."""
+    path = partial_folder(site, to)
+    if to == TO_DIST:
+        path.mkdir(mode=0o755, exist_ok=True)
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    with incoming(site) as above:
+        with suppress(FileExistsError):
+            os.mkdir(path.name, 0o755, dir_fd=above)
+        with durable.own_folder(Path(path.name), path, above) as folder:
+            return os.dup(folder)
+
+
+def _claimed(blob: Blob, folder: int) -> Arrival:
+    descriptor = os.open(blob.sha256, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+    if _is_ours(descriptor, blob.sha256, folder):
+        return Arrival(blob, folder, blob.sha256, descriptor)
     os.close(descriptor)
     if blob.offset:
         raise Failed(f"{blob.name}: another deployment sends it just now; try again")
-    alone = partial.with_name(f"{partial.name}.{secrets.token_hex(4)}")
-    return Arrival(blob, alone, os.open(alone, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    alone = f"{blob.sha256}.{secrets.token_hex(4)}"
+    return Arrival(blob, folder, alone, os.open(alone, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
 
 
-def _is_ours(descriptor: int, path: Path) -> bool:
+def _is_ours(descriptor: int, name: str, folder: int) -> bool:
     """Whether nobody else has the file locked, and it has not been renamed into place meanwhile."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
+        return os.path.samestat(os.fstat(descriptor), os.stat(name, dir_fd=folder, follow_symlinks=False))
     except (BlockingIOError, FileNotFoundError):
         return False
 
 
 def abandon(arrival: Arrival, error: BaseException) -> None:
     """What has arrived waits for the next upload, unless nobody would continue it or the room is needed."""
-    os.close(arrival.descriptor)
     # room that the running application may need more than the next upload does
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or isinstance(error, Damaged) or arrival.path.name != arrival.blob.sha256:
-        arrival.path.unlink(missing_ok=True)
+    if full or isinstance(error, Damaged) or arrival.name != arrival.blob.sha256:
+        arrival.remove()
+    arrival.close()
 
 
 class Damaged(Failed):
@@ -336,8 +386,8 @@ def keep(session: Session, arrived: Sequence[Arrival]) -> None:
     os.sync()
     for arrival in arrived:
         with acting_as(arrival.blob.owner(session)):
-            arrival.path.replace(arrival.blob.target(session.site))
-        os.close(arrival.descriptor)
+            arrival.take(session.site)
+        arrival.close()
     distributed = [arrival.blob for arrival in arrived if arrival.blob.to == TO_DIST]
     if distributed:
         with acting_as(session.buildout):
