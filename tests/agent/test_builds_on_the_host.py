@@ -37,7 +37,8 @@ def test_environment_is_made_from_wheels_without_pip(place: Place, python: str) 
 def test_environment_needs_its_wheels(place: Place) -> None:
     agent = place.agent(environment="key")
     agent.request("layout")
-    assert "has to be received before" in agent.request("environment", {"key": "key", "wheels": ["x-1.whl"]}).message
+    args = {"key": "key", "wheels": ["x-1.whl"]}
+    assert agent.request("environment", args).message == f"{place.dist / 'x-1.whl'} is not there"
     send_files(agent, [(b"no zip", "x-1.whl")], "dist")
     assert "x-1.whl is no wheel" in agent.request("environment", {"key": "key", "wheels": ["x-1.whl"]}).message
     assert list((place.cache / "buildout").iterdir()) == []

@@ -21,6 +21,7 @@ import pytest
 from agentclient import Place, blob, send_files, sha256, until
 from filling import NOBODY, Filler, record
 from hostout.agent import people, unpack
+from hostout.agent.failure import Cancelled
 from wheelsamples import EVERY_SORT, Wheel, names, plain, tree
 
 
@@ -271,6 +272,22 @@ def test_each_core_unpacks_its_share_beside_the_others(tmp_path: Path, monkeypat
     jobs = [unpack.Job(path, None, "tag", tmp_path / path.stem) for path in wheels]
     made = unpack.unpack(jobs, people.agent())
     assert {one.filename for one in made} == {path.name for path in wheels}
+
+
+def test_unpacking_that_is_not_wanted_any_more_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpack, "_do", lambda job: time.sleep(60))
+    job = unpack.Job(plain().make(tmp_path), None, "tag", tmp_path / "egg")
+    started = time.monotonic()
+    with pytest.raises(Cancelled, match="the build was cancelled"):
+        unpack.unpack([job], people.agent(), lambda: time.monotonic() > started + 0.5)
+    assert time.monotonic() - started < 10
+
+
+def test_wheel_whose_place_a_pipe_has_taken_is_refused(filler: Filler) -> None:
+    (dist,) = filler.send(plain())
+    (filler.place.dist / dist["filename"]).unlink()
+    os.mkfifo(filler.place.dist / dist["filename"])
+    assert filler.refused([dist]) == f"{filler.place.dist / dist['filename']}: not a file"
 
 
 def test_wheel_with_rotten_bytes_inside_is_refused(filler: Filler) -> None:

@@ -195,3 +195,14 @@ def test_making_a_release_removes_nothing_behind_a_link(agent: Client, place: Pl
     bent(place.path / ".hostout/incoming", kept)
     assert "incoming" in agent.request("stage", {"name": ONE, "record": {**RECORD, "files": files}}).message
     assert [path.read_bytes() for path in kept.iterdir()] == [b"mine"]
+
+
+def test_pipe_in_the_place_of_a_distribution_holds_nobody_up(agent: Client, place: Place) -> None:
+    pipe = place.dist / "hostouttest-1-py3-none-any.whl"
+    os.mkfifo(pipe)
+    theirs(pipe)
+    args = {"name": ONE, "record": {**RECORD, "dists": [{"filename": pipe.name, "sha256": sha256(b"x")}]}}
+    assert agent.request("stage", args).message.startswith(f"not in {place.dist}")
+    assert agent.request("environment", {"key": "key", "wheels": [pipe.name]}).message == f"{pipe}: not a file"
+    assert send_files(agent, [(b"x", pipe.name)], "dist").result == {"received": 1}
+    assert pipe.read_bytes() == b"x"

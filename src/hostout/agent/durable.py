@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .protocol import CHUNK
 
@@ -120,10 +120,19 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def reading(path: Path) -> IO[bytes]:
+    """A file, opened, maybe through a link; raises OSError. A pipe in its place holds nobody up and is an error."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    return file
+
+
 def sha256(path: Path) -> str:
     """Hex digest of the content of ``path``; raises OSError."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with reading(path) as file:
         while piece := file.read(CHUNK):
             digest.update(piece)
     return digest.hexdigest()
@@ -136,7 +145,7 @@ def copy(source: Path, target: Path, mode: int) -> str:
     one file under two names: whoever writes to it changes both.
     """
     digest = hashlib.sha256()
-    with source.open("rb") as original, target.open("x+b") as new:
+    with reading(source) as original, target.open("x+b") as new:
         os.fchmod(new.fileno(), mode)
         cloned = _cloned(original.fileno(), new.fileno())
         begun = 0

@@ -152,7 +152,7 @@ def _made(
         files = [(session.site.dist / str(dist["filename"]), _digest(dist)) for dist in wheels]
         files += [(path, None) for path in built]
         jobs = [Job(path, digest, shelf.tag, work / str(number)) for number, (path, digest) in enumerate(files)]
-        made = {one.name: one for one in unpack(jobs, session.buildout)}
+        made = {one.name: one for one in unpack(jobs, session.buildout, session.wire.cancelled)}
         # a name stands for a complete egg, also after a power failure; that of an egg that was there already as well
         os.sync()
         origin = {path.name: dist for path, dist in built.items()}

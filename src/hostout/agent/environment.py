@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import durable, wheel
+from . import durable, unpack, wheel
 from .failure import Failed, storage
 from .people import acting_as
 from .session import Session
@@ -96,8 +96,5 @@ def _install(work: Path, target: Path) -> None:
 
 
 def _unpack(path: Path, packages: Path) -> None:
-    try:
-        with wheel.opened(path, path.name) as archive:
-            wheel.write(archive, wheel.library(archive), packages)
-    except FileNotFoundError:
-        raise Failed(f"{path} is not there: it has to be received before the environment is made") from None
+    with unpack.reading(path) as file, wheel.opened(file, path.name) as archive:
+        wheel.write(archive, wheel.library(archive), packages)

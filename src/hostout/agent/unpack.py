@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
-from . import people, wheel
-from .failure import Failed, storage
+from . import durable, people, wheel
+from .failure import Cancelled, Failed, storage
 from .people import Person
 from .protocol import CHUNK
+
+# seconds between two looks whether it is still wanted
+_LOOK = 0.2
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,13 @@ class _Child:
     answers: int
 
 
-def unpack(jobs: Sequence[Job], owner: Person) -> list[Made]:
-    """Do them all; raises Failed with a line for each that cannot be done."""
+def unpack(jobs: Sequence[Job], owner: Person, unwanted: Callable[[], bool] = lambda: False) -> list[Made]:
+    """Do them all; raises Failed with a line for each that cannot be done, Cancelled when they are ``unwanted``."""
     children: list[_Child] = []
     try:
         for share in _shares(jobs):
             children.append(_fork(share, owner))
-        outcomes = [outcome for child in children for outcome in _answers(child)]
+        outcomes = [outcome for child in children for outcome in _answers(child, unwanted)]
     finally:
         _end(children)
     failed = [str(outcome["failed"]) for outcome in outcomes if "failed" in outcome]
@@ -129,8 +133,6 @@ def _outcome(job: Job) -> Mapping[str, Any]:
         return _do(job)
     except Failed as failure:
         return {"failed": failure.message}
-    except FileNotFoundError:
-        return {"failed": f"{job.source} is not there"}
     except OSError as error:
         return {"failed": storage(error, job.folder.parents[1]).message, "stopped": True}
     except Exception as error:  # noqa: BLE001 - a bug of ours; the parent says which wheel it was
@@ -139,7 +141,7 @@ def _outcome(job: Job) -> Mapping[str, Any]:
 
 def _do(job: Job) -> Mapping[str, Any]:
     name = job.source.name
-    with job.source.open("rb") as file:
+    with reading(job.source) as file:
         digest = _checked(file, name, job.digest)
         with wheel.opened(file, name) as archive:
             egg = wheel.egg(archive, job.tag)
@@ -151,11 +153,18 @@ def _do(job: Job) -> Mapping[str, Any]:
 
 def check(path: Path, digest: str) -> None:
     """Raise Failed where the file has another sha256, or is not there."""
+    with reading(path) as file:
+        _checked(file, path.name, digest)
+
+
+def reading(path: Path) -> IO[bytes]:
+    """The file, opened; raises Failed where that cannot be done."""
     try:
-        with path.open("rb") as file:
-            _checked(file, path.name, digest)
+        return durable.reading(path)
     except FileNotFoundError:
         raise Failed(f"{path} is not there") from None
+    except OSError as error:
+        raise storage(error, path) from error
 
 
 def _checked(file: IO[bytes], name: str, wanted: str | None) -> str:
@@ -172,13 +181,23 @@ def _digest(file: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _answers(child: _Child) -> list[dict[str, Any]]:
-    with os.fdopen(os.dup(child.answers), "rb") as file:
-        told = file.read()
+def _answers(child: _Child, unwanted: Callable[[], bool]) -> list[dict[str, Any]]:
+    told = b"".join(_told(child, unwanted))
     if not told:
         raise Failed("unpacking wheels was broken off: the process that did it was killed, or the memory is full")
     outcomes: list[dict[str, Any]] = json.loads(told)
     return outcomes
+
+
+def _told(child: _Child, unwanted: Callable[[], bool]) -> Iterator[bytes]:
+    """All that it says until it ends."""
+    while True:
+        if unwanted():
+            raise Cancelled("the build was cancelled")
+        if select.select([child.answers], [], [], _LOOK)[0]:
+            if not (data := os.read(child.answers, CHUNK)):
+                return
+            yield data
 
 
 def _end(children: Iterable[_Child]) -> None:
