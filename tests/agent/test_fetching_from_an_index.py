@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -58,6 +61,40 @@ def deaf() -> Iterator[str]:
     """An address that takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}/simple"
+
+
+@contextmanager
+def answering_with(answer: bytes, then: Callable[[socket.socket], None]) -> Iterator[str]:
+    """An address where everybody hears ``answer``, and what is done with their connection next."""
+
+    def all_of_them() -> None:
+        # until the server is shut down
+        with contextlib.suppress(OSError):
+            while True:
+                connection = server.accept()[0]
+                threading.Thread(target=one, args=(connection,), daemon=True).start()
+
+    def one(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(1 << 16)
+            connection.sendall(answer)
+            then(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=all_of_them, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}/simple"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+
+
+def kept_open(connection: socket.socket) -> None:
+    connection.recv(1 << 16)
+
+
+def reset(connection: socket.socket) -> None:
+    time.sleep(0.3)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def nobody() -> str:
@@ -223,6 +260,60 @@ def test_password_goes_to_its_index_and_into_no_message(laid_out: Place, serve: 
     assert missing == dict.fromkeys(CONTENT, "127.0.0.1 answers 401 Unauthorized")
 
 
+MOVED = b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: %d\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "then", "why"),
+    [
+        (MOVED % (b"/x/", 500) + b"abc", kept_open, "no answer"),
+        (MOVED % (b"/x/", 500) + b"abc", reset, "Connection reset by peer"),
+        (MOVED % (b"http://[bad/x/", 0), kept_open, "leads to what is no address"),
+    ],
+    ids=["stands still", "reset", "no address"],
+)
+def test_index_that_moved_to_nowhere_keeps_nobody_from_another(
+    laid_out: Place, serve: Serve, answer: bytes, then: Callable[[socket.socket], None], why: str
+) -> None:
+    agent = laid_out.agent()
+    with answering_with(answer, then) as address:
+        assert set(fetch(agent, address, serve().url("localhost")).result["have"]) == {WHEEL, OTHER}
+        missing = fetch(agent, address, files=wanted({"hostouttest_three-1.tar.gz": b""})).result["missing"]
+    assert missing["hostouttest_three-1.tar.gz"].endswith(why)
+
+
+@pytest.mark.parametrize("folder", ["fil es", "für", "a%20b"])
+@pytest.mark.parametrize("kind", [JSON, HTML])
+def test_link_that_is_not_quoted_is_followed(
+    laid_out: Place, serve: Serve, monkeypatch: pytest.MonkeyPatch, folder: str, kind: str
+) -> None:
+    index = serve(kind=kind)
+    page, quoted = index.page, quote(folder, safe="%")
+    inner = f"/files/{folder}/".encode()
+    monkeypatch.setattr(index, "page", lambda project: (page(project) or b"").replace(b"/files/", inner))
+    index.moved = {f"/files/{quoted}/{name}": f"/files/{name}" for name in CONTENT}
+    assert fetch(laid_out.agent(), index.url()).result["missing"] == {}
+    assert f"/files/{quoted}/{WHEEL}" in index.asked
+
+
+def test_link_that_nothing_can_be_made_of_is_a_matter_of_its_file_alone(
+    laid_out: Place, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = serve(kind=HTML)
+    links = "".join(f"<a href='{to}/{name}'>{name}</a>" for to, name in (("http://[x", WHEEL), ("/files", OTHER)))
+    monkeypatch.setattr(index, "page", lambda project: links.encode())
+    assert list(fetch(laid_out.agent(), links=[index.url()]).result["have"]) == [OTHER]
+
+
+@pytest.mark.parametrize("first", ["the one that answers", "the one that is down"])
+def test_two_indexes_of_one_host_are_two(laid_out: Place, serve: Serve, first: str) -> None:
+    good, down = serve().url(), nobody()
+    result = fetch(laid_out.agent(), *((good, down) if first == "the one that answers" else (down, good))).result
+    assert set(result["have"]) == {WHEEL, OTHER}
+    said = {good: "", down: "Connection refused"}
+    assert result["indexes"] == {address.removesuffix("/simple"): why for address, why in said.items()}
+
+
 def test_file_that_moved_is_found(laid_out: Place, serve: Serve) -> None:
     index = serve()
     index.moved = {f"/files/{WHEEL}": f"/files/{OTHER}x", f"/files/{OTHER}x": f"/files/elsewhere/{WHEEL}"}
@@ -286,5 +377,3 @@ def test_through_the_proxy_of_the_hosts_environment(
     result = fetch(laid_out.agent(), "http://hostouttest.invalid/simple").result
     assert result["indexes"] == {"hostouttest.invalid": ""}
     assert "http://hostouttest.invalid/simple/hostouttest-one/" in index.asked
-
-

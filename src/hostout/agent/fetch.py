@@ -12,6 +12,7 @@ import select
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from .protocol import CHUNK, TO_DIST, Hangup
 from .session import Session
 from .store import Arrival, Blob, Damaged
 from .unpack import become
-from .web import CONNECT, NO_ANSWER, Broken, Silent, Web, bare, host, passwords, why_not
+from .web import CONNECT, NO_ANSWER, Broken, Silent, Web, bare, host, passwords, place, why_not
 
 _PARALLEL, _TRIES = 8, 3
 _LOOK = 0.2
@@ -122,7 +123,9 @@ class _Fetching:
     def __init__(self, session: Session, args: Mapping[str, Any]) -> None:
         self._session = session
         self._indexes, self._links = ([str(url) for url in args.get(kind, ())] for kind in ("indexes", "links"))
-        self._allowed = passwords([*self._indexes, *self._links])
+        self._asked = dict.fromkeys((*self._indexes, *self._links))
+        self._allowed = passwords(self._asked)
+        self._named = Counter(map(host, set(map(place, self._asked))))
         self._pool = ThreadPoolExecutor(_PARALLEL)
         self._own = threading.local()
         self._dead: dict[str, str] = {}
@@ -149,12 +152,16 @@ class _Fetching:
         arrived.clear()
 
     def _reach(self) -> dict[str, str]:
-        """Which of the addresses answer, by host; the others are asked nothing."""
-        asked = {url: self._pool.submit(why_not, url) for url in dict.fromkeys((*self._indexes, *self._links))}
+        """Which of the addresses answer, by name; the others are asked nothing."""
+        asked = {url: self._pool.submit(why_not, url) for url in self._asked}
         wait(asked.values(), CONNECT)
-        said = {host(url): future.result() if future.done() else NO_ANSWER for url, future in asked.items()}
-        self._dead = {name: why for name, why in said.items() if why}
-        return said
+        said = {url: future.result() if future.done() else NO_ANSWER for url, future in asked.items()}
+        self._dead = {place(url): why for url, why in said.items() if why}
+        return {self._name(url): why for url, why in said.items()}
+
+    def _name(self, url: str) -> str:
+        """An address for people: its host, where only one place of that host is asked."""
+        return host(url) if self._named[host(url)] < 2 else place(url)
 
     def _one(self, wanted: _Wanted) -> Arrival:
         """The file; raises Damaged where only another one of its name is to be had, Broken where none is."""
@@ -164,7 +171,7 @@ class _Fetching:
             try:
                 if arrival := self._from(page, wanted.blob):
                     return arrival
-                why = why if isinstance(why, Damaged) else Broken(f"{host(page)} does not have it")
+                why = why if isinstance(why, Damaged) else Broken(f"{self._name(page)} does not have it")
             except (Broken, Damaged) as error:
                 why = why if isinstance(why, Damaged) else error
         raise why
@@ -213,22 +220,22 @@ class _Fetching:
 
     def _patiently(self, url: str, ask: Callable[[], T]) -> T:
         """Whoever breaks off is asked once more; after that, and where nobody ever answered, nobody asks them again."""
-        name, why = host(url), ""
+        there, why = place(url), ""
         for _ in range(_TRIES):
-            if name in self._dead:
+            if there in self._dead:
                 break
             try:
                 found = ask()
             except Silent as error:
                 why = error.why
-                if name not in self._alive:
-                    self._dead[name] = why
-                self._alive.discard(name)
+                if there not in self._alive:
+                    self._dead[there] = why
+                self._alive.discard(there)
             else:
-                self._alive.add(name)
+                self._alive.add(there)
                 self._heard = time.monotonic()
                 return found
-        raise Broken(f"{name}: {self._dead.get(name, why)}")
+        raise Broken(f"{self._name(url)}: {self._dead.get(there, why)}")
 
     @property
     def _web(self) -> Web:
@@ -245,6 +252,11 @@ def _outcome(future: Future[Arrival], name: str, arrived: list[Arrival]) -> Mapp
         arrived.append(future.result())
     except Damaged as error:
         return {"changed": {name: error.found}}
+    except (Failed, OSError):
+        # the cache cannot take it
+        raise
     except Broken as error:
         return {"missing": {name: str(error)}}
+    except Exception as error:  # noqa: BLE001 - whatever an index makes of us, the file can still be sent
+        return {"missing": {name: f"{type(error).__name__}: {error}"}}
     return {}

@@ -38,8 +38,8 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
                   "indexes": [URL, with its password], "links": [URL of a page of links],
                   "modules": {name: source} of those that did not travel with the agent}
                  -> {"have": {name: sha256} of what is here now, "missing": {name: why not}, "changed": {name: sha256
-                 of what is served under that name instead, or ""}, "partial": as in the facts, "indexes": {host:
-                 why it does not answer, or ""}}
+                 of what is served under that name instead, or ""}, "partial": as in the facts, "indexes": {host
+                 (its address, where two of one host are asked): why it does not answer, or ""}}
     receive      {"blobs": [{"sha256", "size", "offset", "to": "dist"|"file", "name", "packed" (optional)}]}
                  -> {"received": number, "damaged": [sha256 of what does not fit to its first ``offset`` bytes]}
                  with ``packed`` so many bytes come, which are the whole compressed by zlib

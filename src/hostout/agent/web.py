@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
-from urllib.parse import SplitResult, unquote, urldefrag, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urldefrag, urljoin, urlsplit, urlunsplit
 
 try:
     import ssl
@@ -38,7 +38,10 @@ _PIECE = 1 << 17
 _REDIRECTS = 5
 _LINK = re.compile(r"""<a\s[^>]*?href\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
 _BASE = re.compile(r"""<base\s[^>]*?href\s*=\s*["']([^"']+)""", re.IGNORECASE)
-_BAD = (OSError, http.client.HTTPException, ValueError)
+# what is as good as no answer
+_BAD = (OSError, http.client.HTTPException)
+# what may stand in a request as it is, so that nothing is quoted twice
+_PLAIN = "!#$%&'()*+,/:;=?@[]~"
 
 Origin = tuple[str, str, int]
 """Scheme, host and port."""
@@ -70,6 +73,12 @@ def host(url: str) -> str:
     return urlsplit(url).hostname or "?"
 
 
+def place(url: str) -> str:
+    """Scheme, host and port of an address, as it has them; may be shown as well."""
+    parts = urlsplit(bare(url))
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def bare(url: str) -> str:
     """An address without its password."""
     parts = urlsplit(url)
@@ -87,7 +96,7 @@ def why_not(url: str) -> str:
         _Line.to(_origin(urlsplit(url))).connection.close()
     except Broken as error:
         return str(error)
-    except _BAD as error:
+    except (*_BAD, ValueError) as error:
         return _reason(error)
     return ""
 
@@ -129,8 +138,7 @@ class Web:
             target = response.getheader("Location")
             if response.status not in (301, 302, 303, 307, 308) or not target:
                 return url, response
-            response.read(_PIECE)
-            url = urljoin(url, target)
+            url = _moved(url, target, response)
         raise Broken(f"{host(url)} leads in circles")
 
     def _ask(self, url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
@@ -142,11 +150,13 @@ class Web:
         try:
             # whoever closed it meanwhile, or was not heard to the end, is called once more
             response = kept and kept.ask(parts, headers)
-        except _BAD:
+        except (*_BAD, ValueError):
             response = None
         try:
             line = kept if response and kept else _Line.to(origin)
             response = response or line.ask(parts, headers)
+        except (http.client.InvalidURL, ValueError) as error:
+            raise Broken(f"{host(url)}: no address that can be asked") from error
         except _BAD as error:
             raise Silent(url, error) from error
         self._lines[origin] = line
@@ -179,7 +189,8 @@ class _Line:
         """What comes back; raises one of ``_BAD``."""
         netloc = parts.netloc.rpartition("@")[2]
         there = (parts.scheme, netloc) if self.absolute else ("", "")
-        path = urlunsplit((*there, parts.path or "/", parts.query, ""))
+        # a page may have a blank or an umlaut in a link; http.client takes neither
+        path = quote(urlunsplit((*there, parts.path or "/", parts.query, "")), safe=_PLAIN)
         self.connection.request("GET", path, headers={**headers, **self.headers, "Host": netloc})
         return self.connection.getresponse()
 
@@ -194,6 +205,17 @@ def _secure(name: str, port: int, timeout: float) -> http.client.HTTPSConnection
 def _trust() -> Any:
     """Whom the host trusts; read once."""
     return ssl.create_default_context()
+
+
+def _moved(url: str, target: str, response: http.client.HTTPResponse) -> str:
+    """Where an answer sends us; it is read, so that the line can be used again."""
+    try:
+        response.read(_PIECE)
+        return urljoin(url, target)
+    except ValueError as error:
+        raise Broken(f"{host(url)} leads to what is no address") from error
+    except _BAD as error:
+        raise Silent(url, error) from error
 
 
 def _pieces(url: str, response: http.client.HTTPResponse, most: int = 1 << 40) -> Iterator[bytes]:
@@ -218,7 +240,11 @@ def _of_html(page: str, content: str) -> Iterator[Link]:
     base = _BASE.search(content)
     top = urljoin(page, html.unescape(base[1])) if base else page
     for found in _LINK.finditer(content):
-        url, fragment = urldefrag(urljoin(top, html.unescape(found[1] or found[2] or "")))
+        try:
+            url, fragment = urldefrag(urljoin(top, html.unescape(found[1] or found[2] or "")))
+        except ValueError:
+            # nobody else's link is worse for it
+            continue
         kind, _, digest = fragment.partition("=")
         yield Link(url, unquote(urlsplit(url).path.rpartition("/")[2]), digest if kind == "sha256" else "")
 
