@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from agentclient import Place, built, fetched, recipe_wheel, send_files, stage, stage_doing, step, until
+from filling import record
 
 pytestmark = pytest.mark.buildout
 
@@ -201,3 +204,23 @@ def test_two_owners_share_var(place: Place, wheels: list[Path], tmp_path: Path) 
     assert {path.stat().st_uid for path in (place.cache / "eggs").rglob("*")} == {1}
     assert (place.path / "var/log").stat().st_uid == (place.path / "var/log/a").stat().st_uid == 65534
     assert agent.request("command", step("echo more >> log/a && touch log/b", cwd="var")).result
+
+
+def test_source_distribution_is_built_where_the_cache_has_a_blank_in_its_path(place: Place, wheels: list[Path]) -> None:
+    place.extra["cache"] = str(place.root / "srv" / "my cache, 50 % für uns")
+    agent = place.agent()
+    agent.request("layout")
+    setup = b"from setuptools import setup\nsetup(name='hostouttest-sdist', version='1.0', py_modules=['one'])\n"
+    about = b"Metadata-Version: 1.0\nName: hostouttest-sdist\nVersion: 1.0\n"
+    contents = {"PKG-INFO": about, "setup.py": setup, "one.py": b""}
+    source = place.root / "hostouttest-sdist-1.0.tar.gz"
+    with tarfile.open(source, "w:gz") as archive:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(f"hostouttest-sdist-1.0/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    send_files(agent, [(path.read_bytes(), path.name) for path in (*wheels, source)], "dist")
+    agent.request("environment", {"key": "env", "wheels": [wheel.name for wheel in wheels]})
+    assert stage(place, agent, NAME, {}, dists=[record(source)]).result
+    assert agent.request("build", {"name": NAME}).result["state"] == "built"
+    assert [path.name[:18] for path in (place.cache / "eggs/v5").glob("*.egg")] == ["hostouttest_sdist-"]

@@ -21,7 +21,8 @@ def hermetic(site: Site) -> dict[str, str]:
     return {
         "BUILDOUT_HOME": "/nonexistent",
         "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": str(site.dist),
+        # an address, as pip splits what it finds here at blanks
+        "PIP_FIND_LINKS": site.dist.as_uri(),
         "PIP_CONFIG_FILE": "/dev/null",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_CACHE_DIR": "1",
