@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import time
@@ -144,6 +145,46 @@ def test_continuation_of_what_was_damaged_meanwhile_is_to_be_sent_whole(laid_out
     assert reply.result == {"received": 1, "damaged": [sha256(CONTENT)]}
     assert send_files(again, [(CONTENT, name)], "dist").result == {"received": 1}
     assert (laid_out.dist / name).read_bytes() == CONTENT
+
+
+def half_of_it(laid_out: Place, name: str) -> Path:
+    """A broken upload to go on with; gives its partial file."""
+    agent = laid_out.agent()
+    agent.send("receive", {"blobs": [blob(CONTENT, name, "dist")]}, CONTENT[:300000])
+    agent.end()
+    return laid_out.dist.parent / ".partial" / sha256(CONTENT)
+
+
+def test_continuation_of_what_another_deployment_finished_meanwhile_is_welcome(laid_out: Place) -> None:
+    name = "a-1-py3-none-any.whl"
+    partial = half_of_it(laid_out, name)
+    first, second = laid_out.agent(), laid_out.agent(path=str(laid_out.path.with_name("host2")))
+    second.request("layout")
+    rest = {"blobs": [blob(CONTENT, name, "dist", offset=300000), blob(b"good", "good-1.zip", "dist")]}
+    for agent in (first, second):
+        assert agent.request("receive", rest, CONTENT[300000:] + b"good").result == {"received": 2}
+    assert ((laid_out.dist / name).read_bytes(), partial.exists()) == (CONTENT, False)
+    assert (laid_out.dist / "good-1.zip").read_bytes() == b"good"
+
+
+@pytest.mark.parametrize("there", ["less", "nothing", "sent just now"])
+def test_continuation_of_what_is_not_here_any_more_is_to_be_sent_whole(laid_out: Place, there: str) -> None:
+    name = "a-1-py3-none-any.whl"
+    partial = half_of_it(laid_out, name)
+    with partial.open("r+b") as file:
+        if there == "less":
+            file.truncate(100)
+        elif there == "nothing":
+            partial.unlink()
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        again = laid_out.agent()
+        blobs = [blob(CONTENT, name, "dist", offset=300000), blob(b"good", "good-1.zip", "dist")]
+        reply = again.request("receive", {"blobs": blobs}, CONTENT[300000:] + b"good")
+        assert reply.result == {"received": 1, "damaged": [sha256(CONTENT)]}
+        assert send_files(again, [(CONTENT, name)], "dist").result == {"received": 1}
+    assert (laid_out.dist / name).read_bytes() == CONTENT
+    assert (laid_out.dist / "good-1.zip").read_bytes() == b"good"
 
 
 def test_empty_lines_say_that_the_client_is_there_and_nothing_else(laid_out: Place) -> None:

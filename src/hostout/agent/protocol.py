@@ -41,7 +41,8 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
                  of what is served under that name instead, or ""}, "partial": as in the facts, "indexes": {host
                  (its address, where two of one host are asked): why it does not answer, or ""}}
     receive      {"blobs": [{"sha256", "size", "offset", "to": "dist"|"file", "name", "packed" (optional)}]}
-                 -> {"received": number, "damaged": [sha256 of what does not fit to its first ``offset`` bytes]}
+                 -> {"received": number, "damaged": [sha256 of what does not fit to its first ``offset`` bytes,
+                 or finds them gone: to be sent whole]}
                  with ``packed`` so many bytes come, which are the whole compressed by zlib
     environment  {"key", "wheels": [filename]}  -> {"python": path of it}
     stage        {"name", "record": {"id", "part", "config", "environment", "shared": [relative path],
@@ -226,9 +227,9 @@ class Wire:
             self._owed -= len(piece)
             yield piece
 
-    def discard(self) -> None:
-        """Drop announced bytes that nobody took, so that the next request is found."""
-        for _ in self.chunks(self._owed):
+    def discard(self, left: int = 0) -> None:
+        """Drop announced bytes that nobody took, all but the ``left`` last, so that what comes next is found."""
+        for _ in self.chunks(self._owed - left):
             pass
 
     def cancelled(self) -> bool:

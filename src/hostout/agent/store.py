@@ -72,6 +72,11 @@ class Blob:
         """Its path there."""
         return self.folder(site) / (self.name if self.to == TO_DIST else self.sha256)
 
+    @property
+    def due(self) -> int:
+        """How many bytes of it come."""
+        return self.packed or self.size - self.offset
+
     def owner(self, session: Session) -> Person:
         """To whom it belongs here."""
         return session.buildout if self.to == TO_DIST else people.agent()
@@ -156,7 +161,8 @@ def partial_folder(site: Site, to: str) -> Path:
 def receive(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     """Take the announced blobs. Whatever goes wrong with one, those before it stay.
 
-    What does not fit to the part of it that was here already is named: that part is gone, the whole is to be sent.
+    What does not fit to the part of it that was here already, or finds it gone, is named: the whole is to be sent,
+    unless another deployment into this cache has finished it.
     """
     blobs = [Blob.of(announced) for announced in args["blobs"]]
     refuse_replacing(session, [blob for blob in blobs if blob.to == TO_DIST])
@@ -169,13 +175,17 @@ def receive(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
                 # the same content under two names: they share a partial file
                 keep(session, arrived)
                 arrived.clear()
+            left = session.wire.owed - blob.due
             try:
                 with acting_as(blob.owner(session)):
                     arrived.append(_take(session, blob))
             except Damaged:
                 if not blob.offset:
                     raise
-                damaged.append(blob.sha256)
+                # what comes next is the next one's
+                session.wire.discard(left)
+                if blob.to != TO_DIST or Index(session.site).sha256(blob.name) != blob.sha256:
+                    damaged.append(blob.sha256)
     finally:
         keep(session, arrived)
     return {"received": len(blobs) - len(damaged), **({"damaged": damaged} if damaged else {})}
@@ -311,7 +321,7 @@ def _claimed(blob: Blob, folder: int) -> Arrival:
         return Arrival(blob, folder, blob.sha256, descriptor)
     os.close(descriptor)
     if blob.offset:
-        raise Failed(f"{blob.name}: another deployment sends it just now; try again")
+        raise Damaged(f"{blob.name}: another deployment sends it just now; try again")
     alone = f"{blob.sha256}.{secrets.token_hex(4)}"
     return Arrival(blob, folder, alone, os.open(alone, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
 
@@ -364,7 +374,7 @@ def append(arrival: Arrival, pieces: Iterator[bytes]) -> None:
 def _digest(descriptor: int, blob: Blob) -> hashlib._Hash:
     """The digest of the first ``offset`` bytes; the file ends and stands there."""
     if os.fstat(descriptor).st_size < blob.offset:
-        raise Failed(f"{blob.name}: less than {blob.offset} bytes of it are here")
+        raise Damaged(f"{blob.name}: less than {blob.offset} bytes of it are here")
     os.ftruncate(descriptor, blob.offset)
     os.lseek(descriptor, 0, os.SEEK_SET)
     digest = hashlib.sha256()

@@ -281,7 +281,7 @@ class Deployment:
             damaged = self._receive(sent).get("damaged", ())
             if again := [u for u in sent if u.sha256 in damaged]:
                 names = ", ".join(u.name for u in again)
-                self.around.warn(f"what was left there of an earlier upload is damaged: {names} is sent once more")
+                self.around.warn(f"what was there of an earlier upload is damaged or gone: {names} is sent once more")
                 self._receive(again, whole=True)
         self._done.add(to)
 
