@@ -277,6 +277,11 @@ abi-tag-eggs = false
 """
 
 
+def environment(key: str, wheels: Iterable[Path]) -> dict[str, Any]:
+    """What the action of that name is told."""
+    return {"key": key, "wheels": [{"filename": path.name, "sha256": sha256(path.read_bytes())} for path in wheels]}
+
+
 def stage(place: Place, agent: Client, name: str, files: Mapping[str, bytes | tuple[bytes, int]], **more: Any) -> Reply:
     """Bring the files (content, or content with mode) and make a release of them that can be built."""
     parts = str(more.pop("parts", ""))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient import Place, agent_zip, fetched, interpreters, recipe_wheel, send_files
+from agentclient import Place, agent_zip, environment, fetched, interpreters, recipe_wheel, send_files
 from smalldisk import mounted
 
 
@@ -93,6 +93,6 @@ def _stock(place: Place, wheels: list[Path]) -> Path:
     agent = place.agent()
     assert agent.request("layout").result["facts"]["path"]["kind"] == "hostout"
     send_files(agent, [(wheel.read_bytes(), wheel.name) for wheel in wheels], "dist")
-    assert agent.request("environment", {"key": "env", "wheels": [wheel.name for wheel in wheels]}).result
+    assert agent.request("environment", environment("env", wheels)).result
     agent.end()
     return place.cache

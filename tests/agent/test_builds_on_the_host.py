@@ -12,8 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from agentclient import Place, built, fetched, recipe_wheel, send_files, stage, stage_doing, step, until
+from agentclient import (
+    Place,
+    built,
+    environment,
+    fetched,
+    recipe_wheel,
+    send_files,
+    sha256,
+    stage,
+    stage_doing,
+    step,
+    until,
+)
 from filling import record
+from wheelsamples import plain
 
 pytestmark = pytest.mark.buildout
 
@@ -25,7 +38,7 @@ def test_environment_is_made_from_wheels_without_pip(place: Place, python: str) 
     agent = place.agent(environment="key")
     agent.request("layout")
     send_files(agent, [(wheel.read_bytes(), wheel.name) for wheel in wheels], "dist")
-    args = {"key": "key", "wheels": [wheel.name for wheel in wheels]}
+    args = environment("key", wheels)
     found = agent.request("environment", args).result["python"]
     assert found == str(place.cache / "buildout/key/bin/python")
     say = "import sys, zc.buildout as z, pip; print(sys.prefix, sys.executable, z.__file__, pip.__file__, sep='\\n')"
@@ -40,12 +53,24 @@ def test_environment_is_made_from_wheels_without_pip(place: Place, python: str) 
 def test_environment_needs_its_wheels(place: Place) -> None:
     agent = place.agent(environment="key")
     agent.request("layout")
-    args = {"key": "key", "wheels": ["x-1.whl"]}
+    args = {"key": "key", "wheels": [{"filename": "x-1.whl", "sha256": sha256(b"no zip")}]}
     assert agent.request("environment", args).message == f"{place.dist / 'x-1.whl'} is not there"
     send_files(agent, [(b"no zip", "x-1.whl")], "dist")
-    assert "x-1.whl is no wheel" in agent.request("environment", {"key": "key", "wheels": ["x-1.whl"]}).message
+    assert "x-1.whl is no wheel" in agent.request("environment", args).message
     assert list((place.cache / "buildout").iterdir()) == []
     assert not agent.request("facts").result["facts"]["environment"]
+
+
+def test_environment_is_made_of_the_wheels_that_are_meant_and_no_others(place: Place, tmp_path: Path) -> None:
+    agent = place.agent()
+    agent.request("layout")
+    tested, other = plain().make(tmp_path), plain(text="x = 2\n").make(place.dist)
+    message = agent.request("environment", environment("key", [tested])).message
+    digests = [sha256(path.read_bytes()) for path in (other, tested)]
+    assert message == "{} is damaged on the host: its sha256 is {}, not {}".format(tested.name, *digests)
+    assert list((place.cache / "buildout").iterdir()) == []
+    send_files(agent, [(tested.read_bytes(), tested.name)], "dist")
+    assert agent.request("environment", environment("key", [tested])).result
 
 
 def test_wheel_that_would_write_elsewhere_is_refused(place: Place) -> None:
@@ -55,7 +80,7 @@ def test_wheel_that_would_write_elsewhere_is_refused(place: Place) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("../../../escaped", "")
     send_files(agent, [(path.read_bytes(), path.name)], "dist")
-    said = agent.request("environment", {"key": "key", "wheels": [path.name]}).message
+    said = agent.request("environment", environment("key", [path])).message
     assert "has a member that is outside of it" in said
     assert list(place.cache.rglob("escaped")) == []
 
@@ -85,7 +110,7 @@ def test_script_works_where_the_path_is_too_long_for_the_kernel(ready: Place, wh
     agent = ready.agent()
     agent.request("layout")
     send_files(agent, [(wheel.read_bytes(), wheel.name) for wheel in wheels], "dist")
-    agent.request("environment", {"key": "env", "wheels": [wheel.name for wheel in wheels]})
+    agent.request("environment", environment("env", wheels))
     assert stage(ready, agent, NAME, {}).result
     script = ready.path / "releases" / NAME / "bin/buildout"
     said = subprocess.run([script, "--version"], capture_output=True, text=True, check=False)
@@ -196,7 +221,7 @@ def test_two_owners_share_var(place: Place, wheels: list[Path], tmp_path: Path) 
     agent = place.agent(effective_user="nobody", buildout_user="daemon")
     agent.request("layout")
     send_files(agent, [*((wheel.read_bytes(), wheel.name) for wheel in wheels), recipe_wheel(tmp_path)], "dist")
-    agent.request("environment", {"key": "env", "wheels": [wheel.name for wheel in wheels]})
+    agent.request("environment", environment("env", wheels))
     stage_doing(place, agent, "os.makedirs('var/log'); pathlib.Path('var/log/a').write_text('x')")
     assert agent.request("build", {"name": NAME}).result["state"] == "built"
     release = place.path / "releases" / NAME
@@ -220,7 +245,7 @@ def test_source_distribution_is_built_where_the_cache_has_a_blank_in_its_path(pl
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     send_files(agent, [(path.read_bytes(), path.name) for path in (*wheels, source)], "dist")
-    agent.request("environment", {"key": "env", "wheels": [wheel.name for wheel in wheels]})
+    agent.request("environment", environment("env", wheels))
     assert stage(place, agent, NAME, {}, dists=[record(source)]).result
     assert agent.request("build", {"name": NAME}).result["state"] == "built"
     assert [path.name[:18] for path in (place.cache / "eggs/v5").glob("*.egg")] == ["hostouttest_sdist-"]

@@ -203,6 +203,7 @@ def test_pipe_in_the_place_of_a_distribution_holds_nobody_up(agent: Client, plac
     theirs(pipe)
     args = {"name": ONE, "record": {**RECORD, "dists": [{"filename": pipe.name, "sha256": sha256(b"x")}]}}
     assert agent.request("stage", args).message.startswith(f"not in {place.dist}")
-    assert agent.request("environment", {"key": "key", "wheels": [pipe.name]}).message == f"{pipe}: not a file"
+    wheels = [{"filename": pipe.name, "sha256": sha256(b"x")}]
+    assert agent.request("environment", {"key": "key", "wheels": wheels}).message == f"{pipe}: not a file"
     assert send_files(agent, [(b"x", pipe.name)], "dist").result == {"received": 1}
     assert pipe.read_bytes() == b"x"

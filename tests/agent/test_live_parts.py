@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agentclient import WHEELS, Client, Place, Reply, built, send_files, step
+from agentclient import WHEELS, Client, Place, Reply, built, environment, send_files, step
 
 pytestmark = pytest.mark.buildout
 
@@ -116,7 +116,7 @@ def older(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert agent.request("layout").result["facts"]["path"]["kind"] == "hostout"
     wheels = older_wheels()
     send_files(agent, [(wheel.read_bytes(), wheel.name) for wheel in wheels], "dist")
-    assert agent.request("environment", {"key": "env", "wheels": [wheel.name for wheel in wheels]}).result
+    assert agent.request("environment", environment("env", wheels)).result
     agent.end()
     return place.cache
 

@@ -127,7 +127,10 @@ def test_another_python_on_the_host_is_said() -> None:
 def test_an_environment_for_another_python_is_made_anew() -> None:
     newer = facts(environment=True, python={"version": "3.13.1"})
     assert plan.environment(RELEASE, CONTENTS, facts(environment=True)) == []
-    assert [s.do for s in plan.environment(RELEASE, CONTENTS, newer)] == ["environment"]
+    (made,) = plan.environment(RELEASE, CONTENTS, newer)
+    assert (made.do, made.args["wheels"]) == ("environment", [{"filename": BUILDOUT.filename, "sha256": "cc"}])
+    developed = replace(CONTENTS, environment=(replace(BUILDOUT, develop=True),))
+    assert plan.environment(RELEASE, developed, newer)[0].args["wheels"][0]["sha256"] is None
 
 
 def test_the_newest_release_of_a_state_is_found() -> None:

@@ -33,7 +33,7 @@ def make(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
         raise Failed(f"not the key of an environment: {key!r}")
     if not exists(site, key):
         with acting_as(session.buildout):
-            _make(site, key, [site.dist / name for name in args["wheels"]])
+            _make(site, key, args["wheels"])
     return {"python": str(site.python(key))}
 
 
@@ -52,12 +52,12 @@ def _interpreter(python: Path) -> str:
     return f"#!/bin/sh\n'''exec' \"{python}\" -I \"$0\" \"$@\"\n' '''\n"
 
 
-def _make(site: Site, key: str, wheels: Iterable[Path]) -> None:
+def _make(site: Site, key: str, wheels: Iterable[Mapping[str, str]]) -> None:
     work = site.environments / f".{key}.{secrets.token_hex(4)}"
     try:
         packages = _skeleton(work)
-        for path in wheels:
-            _unpack(path, packages)
+        for each in wheels:
+            _unpack(site.dist / each["filename"], each["sha256"], packages)
         # the name stands for a complete environment, also after a power failure
         os.sync()
         _install(work, site.environments / key)
@@ -95,6 +95,9 @@ def _install(work: Path, target: Path) -> None:
     durable.sync_folder(target.parent)
 
 
-def _unpack(path: Path, packages: Path) -> None:
-    with unpack.reading(path) as file, wheel.opened(file, path.name) as archive:
-        wheel.write(archive, wheel.library(archive), packages)
+def _unpack(path: Path, digest: str | None, packages: Path) -> None:
+    with unpack.reading(path) as file:
+        # the environment stays for later releases, so nothing gets into it by its name alone
+        unpack.checked(file, path.name, digest)
+        with wheel.opened(file, path.name) as archive:
+            wheel.write(archive, wheel.library(archive), packages)

@@ -44,7 +44,7 @@ Actions and their ``args`` (STEP is ``{"line", "user": "owner"|"root", "timeout"
                  -> {"received": number, "damaged": [sha256 of what does not fit to its first ``offset`` bytes,
                  or finds them gone: to be sent whole]}
                  with ``packed`` so many bytes come, which are the whole compressed by zlib
-    environment  {"key", "wheels": [filename]}  -> {"python": path of it}
+    environment  {"key", "wheels": [{"filename", "sha256": or null, whatever it is}]} -> {"python": path of it}
     stage        {"name", "record": {"id", "part", "config", "environment", "shared": [relative path],
                   "files": [{"name", "mode", "sha256", "target"}],
                   "dists": [{"filename", "sha256", "develop": bool}], ...},

@@ -142,7 +142,7 @@ def _outcome(job: Job) -> Mapping[str, Any]:
 def _do(job: Job) -> Mapping[str, Any]:
     name = job.source.name
     with reading(job.source) as file:
-        digest = _checked(file, name, job.digest)
+        digest = checked(file, name, job.digest)
         with wheel.opened(file, name) as archive:
             egg = wheel.egg(archive, job.tag)
             for inner in ("", *sorted(egg.folders)):
@@ -154,7 +154,7 @@ def _do(job: Job) -> Mapping[str, Any]:
 def check(path: Path, digest: str) -> None:
     """Raise Failed where the file has another sha256, or is not there."""
     with reading(path) as file:
-        _checked(file, path.name, digest)
+        checked(file, path.name, digest)
 
 
 def reading(path: Path) -> IO[bytes]:
@@ -167,7 +167,8 @@ def reading(path: Path) -> IO[bytes]:
         raise storage(error, path) from error
 
 
-def _checked(file: IO[bytes], name: str, wanted: str | None) -> str:
+def checked(file: IO[bytes], name: str, wanted: str | None) -> str:
+    """The sha256 of an open file; raises Failed where it is not the ``wanted`` one."""
     digest = _digest(file)
     if wanted not in (None, digest):
         raise Failed(f"{name} is damaged on the host: its sha256 is {digest}, not {wanted}")

@@ -292,7 +292,8 @@ def environment(release: Release, contents: Contents, facts: Facts) -> list[Step
     key = environment_key(release, host_python(facts))
     if facts["environment"] and host_python(facts) == release.python:
         return []
-    wheels = [d.filename for d in contents.environment]
+    # a develop package of that version may have been built into other bytes before
+    wheels = [{"filename": d.filename, "sha256": None if d.develop else d.sha256} for d in contents.environment]
     return [Step("environment", "make the environment of zc.buildout", {"key": key, "wheels": wheels})]
 
 

@@ -49,7 +49,7 @@ class Preview:
             yield f"{blob['name']} ({amount(blob['size'])}{there})"
 
     def environment(self, args: Mapping[str, Json]) -> Iterator[str]:
-        yield from args["wheels"]
+        yield from (wheel["filename"] for wheel in args["wheels"])
 
     def stage(self, args: Mapping[str, Json]) -> Iterator[str]:
         record = args.get("record") or {}
