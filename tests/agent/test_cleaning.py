@@ -305,6 +305,36 @@ def test_egg_that_a_text_alone_names_stays(place: Place, agent: Client, where: s
     assert clean(agent)["eggs"] == ["c-1-py3.11.egg"]
 
 
+@pytest.mark.parametrize("where", ["parts/omelette/a", "bin/tool"])
+def test_egg_that_only_a_link_leads_to_stays(place: Place, agent: Client, where: str) -> None:
+    name = live(place, released(place, 1))
+    link = place.path / "releases" / name / where
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(place.cache / "eggs/v5" / EGG / "a")
+    cached(place, f"eggs/v5/{EGG}", f"eggs/v5/{OTHER}")
+    assert clean(agent)["eggs"] == [OTHER]
+
+
+@pytest.mark.parametrize("where", ["live/installed.cfg", "live/parts/cron/run", "sudo/installed.cfg"])
+def test_egg_of_a_part_that_is_built_outside_of_releases_stays(place: Place, agent: Client, where: str) -> None:
+    live(place, released(place, 1))
+    text = place.path / ".hostout" / where
+    text.parent.mkdir(parents=True)
+    text.write_text(f"__buildout_signature__ = {EGG}\n")
+    cached(place, f"eggs/v5/{EGG}", f"eggs/v5/{OTHER}")
+    assert clean(agent)["eggs"] == [OTHER]
+
+
+def test_egg_that_a_kept_release_was_made_from_stays_also_where_no_text_names_it(place: Place, agent: Client) -> None:
+    of_old, of_live, of_none = EGG, "hostouttest_b-2.0.1-py3.11-linux-x86_64.egg", "hostouttest_c-1.0-py3.11.egg"
+    released(place, 1, dists=[{"filename": "hostouttest-c-1.0.tar.gz"}])
+    released(place, 2, dists=[{"filename": "A-1.0.0.tar.gz"}])
+    live(place, released(place, 3, dists=[{"filename": "Hostouttest.b-2.00.1-py3-none-any.whl"}, "damaged"]))
+    cached(place, *(f"eggs/v5/{egg}" for egg in (of_old, of_live, of_none)))
+    result = clean(agent, keep=2)
+    assert (result["releases"], result["eggs"]) == (["0001-00000001"], [of_none])
+
+
 def test_egg_that_a_process_uses_stays(place: Place, agent: Client) -> None:
     live(place, released(place, 1))
     cached(place, f"eggs/v5/{EGG}")

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from agentclient import WHEELS, Client, Place, Reply, built, environment, send_files, step
+from filling import record
+from onhost import ago
 
 pytestmark = pytest.mark.buildout
 
@@ -313,3 +315,29 @@ def test_folder_that_its_owner_laid_there_is_not_built_in(able: Place, agent: Cl
     assert message.endswith("nothing is live")
     assert table(able) == []
     assert not (able.root / "buildout.cfg").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root builds as one user and runs as another")
+def test_recipes_of_live_parts_outlive_a_clean_up_so_that_one_can_go_back(
+    place: Place, wheels: list[Path], tmp_path: Path
+) -> None:
+    if not Path("/usr/bin/python3").exists():
+        pytest.skip("needs a Python that others can run")
+    place.python = "/usr/bin/python3"
+    agent = place.agent(effective_user="nobody", buildout_user="daemon")
+    agent.request("layout")
+    recipe = recipe_wheel(tmp_path, "hostouttesttable")
+    send_files(agent, [*((wheel.read_bytes(), wheel.name) for wheel in wheels), recipe], "dist")
+    assert agent.request("environment", environment("env", wheels)).result
+    (place.root / "table").touch()
+    (place.root / "table").chmod(0o666)
+    for name in (ONE, TWO):
+        dists = [record(place.dist / recipe[1])]
+        make(place, agent, name, entry(place, "cron", name), live_parts=["cron"], dists=dists)
+        assert golive(agent, name).result["state"] == "good"
+    (egg,) = (place.cache / "eggs/v5").glob("hostouttesttable-*.egg")
+    ago(egg, 3)
+    assert agent.request("clean", {"keep": 5}).result["eggs"] == []
+    # nobody could not make it anew
+    assert agent.request("rollback", {}).result["name"] == ONE
+    assert table(place) == [f"cron {ONE}"]

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from contextlib import nullcontext
 from typing import Any
 
-from . import references, removal, sharing, usage
+from . import references, removal, sharing, store, usage
 from .failure import Failed, storage
 from .references import References
 from .session import Session
@@ -41,6 +41,8 @@ def _clean(session: Session, removed: Collection[str], done: dict[str, Any]) -> 
         done["bytes"] += place.finish()
         old = [name for name in place.names() if place.is_old(name) and f"{place.below}/{name}" not in before]
         unneeded = [name for name in old if name not in getattr(wanted, kind)]
+        if kind == "eggs":
+            unneeded = [name for name in unneeded if store.egg_key(name) not in wanted.dists]
         done["bytes"] += sum(map(place.remove, unneeded))
         done[kind] += [name for name in unneeded if not name.startswith(".")]
     partial = removal.in_cache(session, site.downloads / ".partial")

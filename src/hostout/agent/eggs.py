@@ -113,13 +113,13 @@ def _others(release: Release) -> list[Dist]:
 
 def _eggs(shelf: Shelf, dist: Dist) -> list[str]:
     key = store.key(str(dist["filename"]))
-    return shelf.named(key) if key else []
+    return shelf.of({key}) if key else []
 
 
 def _missing(shelf: Shelf, wheels: Iterable[Dist]) -> list[Dist]:
     """Those without an egg that is known to be made from them; of a develop package the version says the content."""
     known = shelf.known()
-    digests, keys = set().union(*known.values()), set(map(shelf.key, known))
+    digests, keys = set().union(*known.values()), set(map(store.egg_key, known))
     return [
         dist
         for dist in wheels

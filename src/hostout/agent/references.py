@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import release, tree
+from . import release, store, tree
 from .release import Release
 from .site import Site
+from .store import Key
 from .tree import Entry, Look
 
-_WRITTEN = {"bin", "parts", "develop-eggs", ".installed.cfg"}
+_WRITTEN = {"bin", "parts", "develop-eggs", ".installed.cfg", "installed.cfg"}
+# where parts with effects outside are built: recipes that take them away are named nowhere else
+_BESIDE = (".hostout/live", ".hostout/sudo")
 _EGG = re.compile(rb"\.egg(?![\w-])")
 _BEFORE_A_NAME = re.compile(rb"[\s/\\\"'`:;,=()<>\[\]{}\x00]")
 _LONGEST_NAME = 255
@@ -28,22 +32,31 @@ _ENVIRONMENT = re.compile(rb"/buildout/([0-9A-Za-z][\w.-]*)/bin/python")
 
 @dataclass
 class References:
-    """Names of egg folders, files in ``downloads/dist``, keys of environments; the fields of ``Site.cached``."""
+    """Names of egg folders, files in ``downloads/dist``, keys of environments; the fields of ``Site.cached``.
+
+    ``dists``: what releases were made from. Its eggs may be named in no text: those of recipes, or of what a link leads
+    to.
+    """
 
     eggs: set[str] = field(default_factory=set)
     downloads: set[str] = field(default_factory=set)
     environments: set[str] = field(default_factory=set)
+    dists: set[Key] = field(default_factory=set)
 
     def add(self, other: References) -> None:
         """Those of somebody else as well."""
         self.eggs |= other.eggs
         self.downloads |= other.downloads
         self.environments |= other.environments
+        self.dists |= other.dists
 
 
 def of_path(path: Path, but: Collection[str] = ()) -> References:
     """Of all releases of ``path`` ``but`` some, and of what buildout wrote in ``path`` itself. Raises OSError."""
     found = _of_texts(path)
+    for below in _BESIDE:
+        with suppress(FileNotFoundError):
+            found.add(_of_texts(path, below))
     # nobody may take a disk that is not mounted for a buildout without releases
     with tree.opened(path, "releases") as folder:
         names = [name for name in tree.names(folder) if not name.startswith(".") and name not in but]
@@ -66,15 +79,17 @@ def eggs_in(site: Site, one: Release) -> set[str]:
 
 
 def _of_record(record: Any) -> References:
-    dists = [*_listed(record.get("dists")), *_listed(record.get("environment_dists"))]
+    dists, tools = _filenames(record.get("dists")), _filenames(record.get("environment_dists"))
     return References(
-        downloads={str(dist.get("filename")) for dist in dists if isinstance(dist, dict)},
+        downloads=dists | tools,
         environments={str(record.get("environment"))},
+        dists={key for name in dists if (key := store.key(name))},
     )
 
 
-def _listed(value: Any) -> Iterable[Any]:
-    return value if isinstance(value, list) else ()
+def _filenames(dists: Any) -> set[str]:
+    every = dists if isinstance(dists, list) else ()
+    return {str(dist.get("filename")) for dist in every if isinstance(dist, dict)}
 
 
 def _of_texts(top: Path, below: str = "") -> References:
@@ -96,10 +111,10 @@ def _egg_names(text: bytes) -> Iterator[str]:
 
 
 def _texts(top: Path, below: str = "") -> Iterator[bytes]:
-    """What buildout wrote there, file by file. Raises OSError."""
+    """What buildout wrote there, file by file, and where links lead to. Raises OSError."""
     with tree.opened(top, below) as folder:
         for entry in tree.walk(folder, Look(_is_written, strict=True)):
-            if entry.is_file and not entry.path.endswith(".pyc"):
+            if (entry.is_file and not entry.path.endswith(".pyc")) or entry.is_link:
                 yield _content(entry)
 
 
@@ -109,6 +124,8 @@ def _is_written(path: str) -> bool:
 
 def _content(entry: Entry) -> bytes:
     try:
+        if entry.is_link:
+            return os.fsencode(entry.target())
         with os.fdopen(entry.open(), "rb") as file:
             return file.read(_LARGEST)
     except FileNotFoundError:

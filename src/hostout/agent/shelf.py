@@ -27,7 +27,7 @@ from pathlib import Path
 from . import durable
 from .failure import Failed
 from .people import Person, acting_as
-from .store import Key, canonical, loose
+from .store import Key, egg_key
 
 _WORK = ".fill-"
 # what buildout makes eggs in; a leftover of a crash would be taken for the distributions in it
@@ -82,18 +82,9 @@ class Shelf:
         """Whether something has that name."""
         return os.path.lexists(self.folder / egg)
 
-    def named(self, key: Key) -> list[str]:
-        """The eggs of a distribution, however its name and version are spelt."""
-        return self.of({key})
-
     def of(self, keys: Container[Key]) -> list[str]:
-        """The eggs of all these distributions."""
-        return sorted(path.name for path in self.folder.glob(f"*-{self.tag}.egg") if self.key(path.name) in keys)
-
-    def key(self, egg: str) -> Key:
-        """The distribution that an egg of this Python and platform is, by its name."""
-        name, _, version = egg.removesuffix(f"-{self.tag}.egg").rpartition("-")
-        return canonical(name), loose(version)
+        """The eggs of these distributions, however their names and versions are spelt."""
+        return sorted(path.name for path in self.folder.glob(f"*-{self.tag}.egg") if egg_key(path.name) in keys)
 
     def same(self, egg: str, made: Path) -> bool:
         """Whether that egg is what was ``made``; bytecode and what installers write aside."""

@@ -137,11 +137,16 @@ def loose(version: str) -> str:
 def key(filename: str) -> Key | None:
     """Name and version out of a file name; None where it is no distribution."""
     if filename.endswith(".whl"):
-        name, _, rest = filename.partition("-")
-        return canonical(name), loose(rest.partition("-")[0])
+        return egg_key(filename)
     stem, found = _SDIST.subn("", filename)
     name, _, version = stem.rpartition("-")
     return (canonical(name), loose(version)) if found and name else None
+
+
+def egg_key(name: str) -> Key:
+    """The same out of the name of an egg, which begins as that of a wheel does."""
+    project, _, rest = name.partition("-")
+    return canonical(project), loose(rest.partition("-")[0])
 
 
 def partials(site: Site) -> dict[str, int]:
