@@ -16,6 +16,7 @@ from agentclient import Place
 from hostout.agent import manifest
 from hostout.agent.release import load
 from hostout.agent.session import Session
+from hostout.agent.shelf import Shelf
 
 DAY = 86400.0
 
@@ -52,6 +53,24 @@ def live(place: Place, name: str) -> str:
     current.unlink(missing_ok=True)
     current.symlink_to(f"releases/{name}")
     return name
+
+
+def cached(place: Place, *paths: str, days: float = 2, made: bool = True) -> None:
+    """What has been in the cache for so many days; eggs are those that hostout ``made``."""
+    shelf = Shelf(place.cache / "eggs/v5", "")
+    for name in paths:
+        path = place.cache / name
+        if name.startswith("downloads"):
+            path.write_text("x" * 5000)
+        else:
+            (path / "inside").mkdir(parents=True)
+        if made and name.endswith(".egg"):
+            shelf.prepare(alone=True)
+            metadata = path / f"{path.stem}.dist-info/METADATA"
+            metadata.parent.mkdir()
+            metadata.touch()
+            shelf.note([(path.name, "0" * 64)], made=[path.name])
+        ago(path, days)
 
 
 def names(place: Place) -> list[str]:

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from agentclient import Client, Place, built
-from onhost import ago, everything, live, names, released
+from filling import Filler
+from onhost import ago, cached, everything, live, names, released
+from wheelsamples import plain
 
 EGG, OTHER = "a-1.0-py3.11.egg", "b.c-2.0+h1a2b-py3.11.egg"
 
@@ -248,17 +250,6 @@ def test_logs_of_removed_releases_go_but_for_the_newest(place: Place, agent: Cli
     }
 
 
-def cached(place: Place, *paths: str, days: float = 2) -> None:
-    """What is in the cache, for so many days."""
-    for name in paths:
-        path = place.cache / name
-        if name.startswith("downloads"):
-            path.write_text("x" * 5000)
-        else:
-            (path / "inside").mkdir(parents=True)
-        ago(path, days)
-
-
 def test_what_no_release_refers_to_goes_from_the_cache(place: Place, agent: Client) -> None:
     script = f"sys.path[0:0] = ['{place.cache}/eggs/v5/{EGG}']"
     dists, tools = [{"filename": "a-1.0.whl"}], [{"filename": "pip-1.whl"}]
@@ -272,6 +263,21 @@ def test_what_no_release_refers_to_goes_from_the_cache(place: Place, agent: Clie
     assert result["bytes"] >= 5000
     assert [name for name in stay if not (place.cache / name).exists()] == []
     assert [name for name in go if (place.cache / name).exists()] == []
+
+
+def test_egg_that_somebody_else_made_stays_as_nobody_knows_who_needs_it(place: Place, agent: Client) -> None:
+    live(place, released(place, 1))
+    filler, ours, found = Filler(place), plain(), plain(2)
+    dists = filler.send(ours, found)
+    filler.fill(dists)
+    (filler.folder.parent / ".hostout/v5" / f"{filler.egg(found).name}.json").unlink()
+    # it is taken where it is equal
+    filler.fill(dists)
+    cached(place, f"eggs/v5/{EGG}", "eggs/v5/.snapshot", made=False)
+    for egg in (ours, found):
+        ago(filler.egg(egg), 2)
+    assert clean(agent)["eggs"] == [filler.egg(ours).name]
+    assert filler.there() == [".snapshot", EGG, filler.egg(found).name]
 
 
 def test_what_would_be_removed_is_told_without_touching_anything(place: Place, agent: Client) -> None:

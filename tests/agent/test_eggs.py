@@ -9,6 +9,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import sysconfig
 import time
 import zipfile
@@ -354,8 +355,23 @@ def test_what_buildout_was_making_when_it_was_killed_is_removed(filler: Filler) 
     left = filler.folder / "tmpab12_xyz" / "foo-1.0.dist-info"
     left.mkdir(parents=True)
     (filler.folder / "tmpfile").mkdir()
+    os.utime(left.parent, (time.time() - 400,) * 2)
     filler.fill(filler.send(plain()))
     assert filler.there() == [filler.egg(plain()).name, "tmpfile"]
+
+
+def test_what_a_buildout_run_by_hand_is_making_is_left_alone(filler: Filler) -> None:
+    young, old = filler.folder / "tmpab12_xyz", filler.folder / "tmpcd34_xyz"
+    young.mkdir(parents=True)
+    old.mkdir()
+    os.utime(old, (time.time() - 4000,) * 2)
+    # as pip compiles there
+    with subprocess.Popen([sys.executable, "-c", "input()", "-t", str(old)], stdin=subprocess.PIPE) as pip:
+        filler.fill(filler.send(plain()))
+        assert young.exists() and old.exists()
+        pip.communicate(b"\n")
+    filler.fill(filler.send(plain()))
+    assert young.exists() and not old.exists()
 
 
 def test_what_another_buildout_is_making_is_left_alone_for_an_hour(filler: Filler, neighbour: Path) -> None:

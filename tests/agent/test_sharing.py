@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agentclient import Client, Place, send_files
-from onhost import ago, live, released
+from onhost import cached, live, released
 
 EGG = "a-1.0-py3.11.egg"
 
@@ -48,16 +48,10 @@ def clean(place: Place) -> dict[str, Any]:
     return result
 
 
-def old(place: Place, *names: str) -> None:
-    for name in names:
-        (place.cache / name).mkdir(parents=True)
-        ago(place.cache / name, 2)
-
-
 def test_egg_that_another_buildout_needs_stays(place: Place, other: Place) -> None:
     deployed(place).end()
     deployed(other, made={"bin/app": f"'{place.cache}/eggs/v5/{EGG}'"}, environment="k2").end()
-    old(place, f"eggs/v5/{EGG}", "buildout/k1", "buildout/k2")
+    cached(place, f"eggs/v5/{EGG}", "buildout/k1", "buildout/k2")
     result = clean(place)
     assert (result["eggs"], result["environments"], result["cache"]) == ([], ["k1"], None)
     shutil.rmtree(other.path / "releases/0001-00000001")
@@ -67,7 +61,7 @@ def test_egg_that_another_buildout_needs_stays(place: Place, other: Place) -> No
 def test_cache_is_not_cleaned_while_another_buildout_deploys(place: Place, other: Place) -> None:
     deployed(place).end()
     busy = deployed(other)
-    old(place, f"eggs/v5/{EGG}")
+    cached(place, f"eggs/v5/{EGG}")
     result = clean(place)
     assert (result["eggs"], result["cache"]) == ([], f"another deployment uses {place.cache} just now")
     busy.end()
@@ -95,7 +89,7 @@ def test_cache_is_not_cleaned_where_a_buildout_that_shares_it_is_not_there(
 ) -> None:
     deployed(place).end()
     deployed(other).end()
-    old(place, f"eggs/v5/{EGG}")
+    cached(place, f"eggs/v5/{EGG}")
     shutil.rmtree(other.path)
     if damage == "empty":
         # a disk that is not mounted
@@ -115,15 +109,16 @@ def sites(place: Place) -> list[Path]:
 
 def test_registration_that_cannot_be_read_stops_cleaning(place: Place) -> None:
     deployed(place).end()
-    old(place, f"eggs/v5/{EGG}")
+    cached(place, f"eggs/v5/{EGG}")
     (place.cache / ".hostout/sites/0.json").write_text("{")
     assert "does not say who shares the cache" in clean(place)["cache"]
 
 
 def test_what_was_in_the_cache_before_hostout_stays(place: Place) -> None:
-    old(place, f"eggs/v5/{EGG}", "downloads/dist/old-1.0.egg", "buildout/theirs")
+    (place.cache / "downloads/dist").mkdir(parents=True)
+    cached(place, f"eggs/v5/{EGG}", "downloads/dist/old-1.0.tar.gz", "buildout/theirs")
     deployed(place).end()
-    old(place, "eggs/v5/new-1-py3.11.egg")
+    cached(place, "eggs/v5/new-1-py3.11.egg")
     result = clean(place)
     assert (result["eggs"], result["downloads"], result["environments"]) == (["new-1-py3.11.egg"], [], [])
 

@@ -1,19 +1,22 @@
 """Cleaning the cache: eggs, downloads and environments that no release of any buildout that shares it refers to.
 
-Never what is younger than a day, what was there before us, or while anybody builds. What does not belong here: who
-shares it (``sharing.py``), who refers to what (``references.py``).
+Never what is younger than a day, what was there before us, eggs that somebody else made, or while anybody builds.
+What does not belong here: who shares it (``sharing.py``), who refers to what (``references.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import nullcontext
 from typing import Any
 
-from . import references, removal, sharing, store, usage
+from . import people, references, removal, sharing, usage
 from .failure import Failed, storage
 from .references import References
 from .session import Session
+from .shelf import Shelf, unaside
+from .site import Site
+from .store import Key, egg_key
 
 
 def clean(session: Session, removed: Collection[str]) -> dict[str, Any]:
@@ -39,14 +42,23 @@ def _clean(session: Session, removed: Collection[str], done: dict[str, Any]) -> 
     for kind, folder in site.cached.items():
         place = removal.in_cache(session, folder)
         done["bytes"] += place.finish()
-        old = [name for name in place.names() if place.is_old(name) and f"{place.below}/{name}" not in before]
-        unneeded = [name for name in old if name not in getattr(wanted, kind)]
+        there = {name for below, _, name in (each.rpartition("/") for each in before) if below == place.below}
+        old, kept = filter(place.is_old, place.names()), getattr(wanted, kind) | there
+        unneeded = [name for name in old if name not in kept]
         if kind == "eggs":
-            unneeded = [name for name in unneeded if store.egg_key(name) not in wanted.dists]
+            unneeded = _eggs(site, unneeded, kept, wanted.dists)
         done["bytes"] += sum(map(place.remove, unneeded))
         done[kind] += [name for name in unneeded if not name.startswith(".")]
     partial = removal.in_cache(session, site.downloads / ".partial")
     done["bytes"] += sum(partial.discard(name) for name in partial.names() if partial.is_old(name))
+
+
+def _eggs(site: Site, names: Iterable[str], kept: Collection[str], dists: Collection[Key]) -> list[str]:
+    """Those of ours that are made from none of these; one that was put aside goes when any of its name would."""
+    shelf = Shelf(site.egg_folders, "")
+    with people.acting_as_owner_of(site.cache):
+        ours = {name: unaside(name) for name in names if shelf.is_ours(name)}
+    return [name for name, egg in ours.items() if egg not in kept and egg_key(egg) not in dists]
 
 
 def _referred(session: Session, removed: Collection[str]) -> References:

@@ -178,7 +178,7 @@ def _shelve(session: Session, release: Release, shelf: Shelf, made: Sequence[Mad
         _move_aside(session, shelf, [one.name for one in other])
         for one in (*new, *other):
             shelf.take(one.name, one.folder)
-        shelf.note([(one.name, one.digest) for one in made])
+        shelf.note([(one.name, one.digest) for one in made], {one.name for one in (*new, *other)})
 
 
 def _is_there(shelf: Shelf, one: Made) -> bool:

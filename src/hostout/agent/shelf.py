@@ -1,7 +1,8 @@
 """The folder of eggs: what is there, from which file each was made, and giving an egg its name.
 
-Beside ``eggs/v5``, ``eggs/.hostout/v5/<egg>.json`` says the sha256 of the file that an egg was made from, and which
-folder it speaks of. In ``eggs/v5`` names that begin with a dot are no eggs for buildout.
+Beside ``eggs/v5``, ``eggs/.hostout/v5/<egg>.json`` says the sha256 of the file that an egg was made from, which folder
+it speaks of, and whether we made that: what somebody else made may be needed by who never told us.
+In ``eggs/v5`` names that begin with a dot are no eggs for buildout.
 All that is asked for no owner is called while acting as the owner of the cache.
 What does not belong here: unpacking, and what is done about an egg that is not as it should be (``eggs.py``).
 """
@@ -19,20 +20,24 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import durable
 from .failure import Failed
 from .people import Person, acting_as
 from .store import Key, egg_key
+from .usage import by_processes
 
 _WORK = ".fill-"
 # what buildout makes eggs in; a leftover of a crash would be taken for the distributions in it
 _BUILDOUTS_WORK = re.compile(r"tmp[a-z0-9_]{8}")
-_LONGEST_BUILD = 3600
+_ASIDE = re.compile(r"\.aside-[0-9a-f]{6}-(.+)")
+# seconds; pip can be seen at its work there, buildout is done with what pip made in no time
+_LONGEST_BUILD, _LONGEST_MOVE = 3600, 300
 _PATIENCE = 300.0
 # written by who installs (pip, nobody), by Python and by Zope, which compiles translations where they lie
 _INSTALLERS = ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD")
@@ -60,7 +65,7 @@ class Shelf:
         for entry in os.scandir(self.folder):
             if entry.name.startswith(_WORK):
                 _remove_abandoned(Path(entry.path))
-            elif _BUILDOUTS_WORK.fullmatch(entry.name) and (alone or _is_old(entry)):
+            elif _BUILDOUTS_WORK.fullmatch(entry.name) and self._is_left(entry, alone):
                 # does nothing to what is no folder
                 shutil.rmtree(entry.path, ignore_errors=True)
 
@@ -71,12 +76,11 @@ class Shelf:
 
     def sources(self, egg: str) -> frozenset[str]:
         """The same of one egg; nothing where another folder than the one that was noted down has the name now."""
-        try:
-            note = durable.read_json(self._note(egg))
-        except (OSError, ValueError):
-            return frozenset()
-        mark = self._mark(egg)
-        return frozenset(map(str, note.get("sha256") or ())) if mark and note.get("mark") == mark else frozenset()
+        return frozenset(map(str, self._noted(egg).get("sha256") or ()))
+
+    def is_ours(self, name: str) -> bool:
+        """Whether we made what has that name: an egg, or what became of one."""
+        return bool(name.startswith(_WORK) or _ASIDE.fullmatch(name) or self._noted(name).get("made"))
 
     def exists(self, egg: str) -> bool:
         """Whether something has that name."""
@@ -106,7 +110,7 @@ class Shelf:
         made.rename(self.folder / egg)
 
     def put_aside(self, egg: str) -> Path:
-        """Take its name from an egg; gives where it is now, until the cache is cleaned. Also where it is read-only."""
+        """Take its name from an egg; gives where it is until none of its name is needed. Also where it is read-only."""
         aside = self.folder / f".aside-{secrets.token_hex(3)}-{egg}"
         (self.folder / egg).rename(aside)
         with suppress(OSError):
@@ -114,11 +118,15 @@ class Shelf:
             os.utime(aside, follow_symlinks=False)
         return aside
 
-    def note(self, made: Iterable[tuple[str, str]]) -> None:
-        """Note down from which sha256 eggs were made, in addition to what is noted; they are on disk already."""
+    def note(self, eggs: Iterable[tuple[str, str]], made: Container[str] = ()) -> None:
+        """Note down from which sha256 eggs were made, in addition to what is noted; they are on disk already.
+
+        ``made``: those that we made, and did not find there.
+        """
         durable.sync_folder(self.folder)
-        for egg, digest in made:
-            value = {"sha256": sorted({*self.sources(egg), digest}), "mark": self._mark(egg)}
+        for egg, digest in eggs:
+            sources, ours = {*self.sources(egg), digest}, egg in made or self.is_ours(egg)
+            value = {"sha256": sorted(sources), "mark": self._mark(egg), "made": ours}
             temporary = self._notes / f".{secrets.token_hex(4)}"
             temporary.write_bytes(durable.as_json(value))
             temporary.replace(self._note(egg))
@@ -161,6 +169,20 @@ class Shelf:
     def _note(self, egg: str) -> Path:
         return self._notes / f"{egg}.json"
 
+    def _noted(self, egg: str) -> Mapping[str, Any]:
+        """The note on the folder that has the name; nothing where it speaks of another one."""
+        try:
+            note = durable.read_json(self._note(egg))
+        except (OSError, ValueError):
+            return {}
+        mark = self._mark(egg)
+        return note if mark and note.get("mark") == mark else {}
+
+    def _is_left(self, entry: os.DirEntry[str], alone: bool) -> bool:
+        """Whether nobody works in a folder of buildout's any more, who may be somebody that runs it by hand."""
+        since = time.time() - entry.stat(follow_symlinks=False).st_mtime
+        return since > (_LONGEST_MOVE if alone else _LONGEST_BUILD) and entry.name not in by_processes(self.folder)
+
     def _mark(self, egg: str) -> list[int] | None:
         """What tells this folder from another one that is made under its name: its metadata is never written again."""
         for metadata in (f"{egg[: -len('.egg')]}.dist-info/METADATA", "EGG-INFO/PKG-INFO"):
@@ -168,6 +190,12 @@ class Shelf:
                 status = (self.folder / egg / metadata).lstat()
                 return [status.st_size, status.st_mtime_ns]
         return None
+
+
+def unaside(name: str) -> str:
+    """The name that an egg had before it was put aside; any other one as it is."""
+    found = _ASIDE.fullmatch(name)
+    return found[1] if found else name
 
 
 def _claim(path: Path) -> int | None:
@@ -195,10 +223,6 @@ def _remove_abandoned(path: Path) -> None:
     if descriptor is not None:
         shutil.rmtree(path, ignore_errors=True)
         os.close(descriptor)
-
-
-def _is_old(entry: os.DirEntry[str]) -> bool:
-    return entry.stat(follow_symlinks=False).st_mtime < time.time() - _LONGEST_BUILD
 
 
 def _files(egg: Path) -> dict[str, Path]:
