@@ -14,6 +14,7 @@ import sysconfig
 import time
 import zipfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,23 @@ def test_egg_that_somebody_else_made_is_taken_where_it_is_equal(filler: Filler) 
     (filler.place.dist / dists[0]["filename"]).unlink()
     # noted now: the wheel is not needed any more
     assert filler.fill(dists) == []
+
+
+@pytest.mark.parametrize("sort", ["wheel", "sdist"])
+@pytest.mark.parametrize("left", [b"\xde\x12\x04\x95 once more", b""], ids=["compiled once more", "by a crash"])
+def test_translations_may_have_been_compiled_once_more(filler: Filler, sort: str, left: bytes) -> None:
+    wheel = plain()
+    name = "hostouttest_plain1/plone.mo"
+    wheel = replace(wheel, content={**wheel.content, name: b"\xde\x12\x04\x95 as shipped"})
+    dists, egg = filler.send(wheel), filler.egg(wheel)
+    filler.fill(dists)
+    nobody_noted(filler)
+    (egg / name).write_bytes(left)
+    if sort == "sdist":
+        sdist = filler.place.dist / "hostouttest_plain1-1.0.tar.gz"
+        sdist.write_bytes(b"the sdist")
+        dists = [record(sdist)]
+    assert len(filler.fill(dists)) == (0 if left else 1)
 
 
 def test_egg_that_was_made_anew_by_hand_is_looked_at_again(filler: Filler) -> None:
@@ -481,6 +499,28 @@ def test_egg_of_another_sdist_that_a_release_uses_is_not_replaced(filler: Filler
     second = [record(filler.place.dist / "hostouttest_plain1-1.0.tar.gz")]
     assert "release 0007-bbbbbbbb" in filler.refused(second)
     assert egg.exists()
+
+
+@pytest.mark.parametrize("sort", ["wheel", "sdist"])
+def test_egg_that_an_adopted_buildout_uses_is_not_replaced(filler: Filler, neighbour: Path, sort: str) -> None:
+    egg = sdist_egg(filler, "hostouttest_plain1-1.0.tar.gz")
+    module = egg / "hostouttest_plain1/file1.py"
+    module.write_text("x = 'mended on the host'\n")
+    released(neighbour, "0000-adopted", "good", [])
+    record_of_it = neighbour / "releases/0000-adopted/release.json"
+    record_of_it.write_text('{"id": "adopted", "adopted": true, "state": "good"}')
+    script = neighbour / "releases/0000-adopted/bin/app"
+    script.parent.mkdir()
+    script.write_text(f"sys.path[0:0] = ['{egg}']\n")
+    name = plain().filename if sort == "wheel" else "hostouttest_plain1-1.0.tar.gz"
+    dists = [record(filler.place.dist / name)]
+    assert filler.refused(dists) == (
+        f"{egg.name} in the cache is not what {name} makes, and release 0000-adopted in {neighbour} uses it: "
+        "what differs needs a version of its own, or this host another buildout-cache"
+    )
+    assert module.read_text() == "x = 'mended on the host'\n"
+    script.write_text("")
+    assert len(filler.fill(dists)) == 1
 
 
 def test_download_that_a_release_was_made_from_is_not_replaced_by_other_bytes(place: Place) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from agentclient import Client, Place, send_files
-from onhost import cached, live, released
+from hostout.agent.shelf import Shelf
+from onhost import ago, cached, live, released
 
 EGG = "a-1.0-py3.11.egg"
 
@@ -121,6 +122,18 @@ def test_what_was_in_the_cache_before_hostout_stays(place: Place) -> None:
     cached(place, "eggs/v5/new-1-py3.11.egg")
     result = clean(place)
     assert (result["eggs"], result["downloads"], result["environments"]) == (["new-1-py3.11.egg"], [], [])
+
+
+def test_what_was_there_before_stays_also_where_it_was_replaced(place: Place) -> None:
+    cached(place, f"eggs/v5/{EGG}", made=False)
+    deployed(place, made={"bin/app": "b-1.0-py3.11.egg"}).end()
+    shelf = Shelf(place.cache / "eggs/v5", "")
+    cached(place, "eggs/v5/b-1.0-py3.11.egg", "eggs/v5/c-1.0-py3.11.egg")
+    aside = [shelf.put_aside(egg) for egg in (EGG, "b-1.0-py3.11.egg", "c-1.0-py3.11.egg")]
+    for path in aside:
+        ago(path, 2)
+    clean(place)
+    assert [path.exists() for path in aside] == [True, True, False]
 
 
 def test_failed_clean_up_of_the_cache_leaves_it_to_others(place: Place, other: Place) -> None:

@@ -16,7 +16,7 @@ from .references import References
 from .session import Session
 from .shelf import Shelf, unaside
 from .site import Site
-from .store import Key, egg_key
+from .store import Key, egg_key, key
 
 
 def clean(session: Session, removed: Collection[str]) -> dict[str, Any]:
@@ -46,14 +46,14 @@ def _clean(session: Session, removed: Collection[str], done: dict[str, Any]) -> 
         old, kept = filter(place.is_old, place.names()), getattr(wanted, kind) | there
         unneeded = [name for name in old if name not in kept]
         if kind == "eggs":
-            unneeded = _eggs(site, unneeded, kept, wanted.dists)
+            unneeded = _eggs(site, unneeded, kept, set(map(key, wanted.dists)))
         done["bytes"] += sum(map(place.remove, unneeded))
         done[kind] += [name for name in unneeded if not name.startswith(".")]
     partial = removal.in_cache(session, site.downloads / ".partial")
     done["bytes"] += sum(partial.discard(name) for name in partial.names() if partial.is_old(name))
 
 
-def _eggs(site: Site, names: Iterable[str], kept: Collection[str], dists: Collection[Key]) -> list[str]:
+def _eggs(site: Site, names: Iterable[str], kept: Collection[str], dists: Collection[Key | None]) -> list[str]:
     """Those of ours that are made from none of these; one that was put aside goes when any of its name would."""
     shelf = Shelf(site.egg_folders, "")
     with people.acting_as_owner_of(site.cache):

@@ -197,6 +197,11 @@ def _refuse_replacing(session: Session, release: Release, shelf: Shelf, eggs: It
                 f"{egg} in the cache is made from a file with the sha256 {source}, and {users[0]} uses it; "
                 f"{dist['filename']} has {dist['sha256']}: what differs needs a version of its own"
             )
+        elif users := uses.adopted(session.site, egg):
+            lines.append(
+                f"{egg} in the cache is not what {dist['filename']} makes, and {users[0]} uses it: "
+                "what differs needs a version of its own, or this host another buildout-cache"
+            )
     if lines:
         raise Failed("; ".join(lines))
 

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import release, store, tree
+from . import release, tree
 from .release import Release
 from .site import Site
-from .store import Key
 from .tree import Entry, Look
 
 _WRITTEN = {"bin", "parts", "develop-eggs", ".installed.cfg", "installed.cfg"}
@@ -34,14 +33,13 @@ _ENVIRONMENT = re.compile(rb"/buildout/([0-9A-Za-z][\w.-]*)/bin/python")
 class References:
     """Names of egg folders, files in ``downloads/dist``, keys of environments; the fields of ``Site.cached``.
 
-    ``dists``: what releases were made from. Its eggs may be named in no text: those of recipes, or of what a link leads
-    to.
+    ``dists``: files that releases were made from, of which eggs may be named in no text: those of recipes.
     """
 
     eggs: set[str] = field(default_factory=set)
     downloads: set[str] = field(default_factory=set)
     environments: set[str] = field(default_factory=set)
-    dists: set[Key] = field(default_factory=set)
+    dists: set[str] = field(default_factory=set)
 
     def add(self, other: References) -> None:
         """Those of somebody else as well."""
@@ -83,7 +81,7 @@ def _of_record(record: Any) -> References:
     return References(
         downloads=dists | tools,
         environments={str(record.get("environment"))},
-        dists={key for name in dists if (key := store.key(name))},
+        dists=dists,
     )
 
 

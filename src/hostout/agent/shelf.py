@@ -42,6 +42,8 @@ _PATIENCE = 300.0
 # written by who installs (pip, nobody), by Python and by Zope, which compiles translations where they lie
 _INSTALLERS = ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD")
 _COMPILED = (".pyc", ".pyo", ".mo")
+# how those begin, in either order of bytes
+_TRANSLATIONS = (b"\xde\x12\x04\x95", b"\x95\x04\x12\xde")
 
 
 @dataclass(frozen=True)
@@ -246,8 +248,17 @@ def _equal(made: dict[str, Path], there: dict[str, Path]) -> bool:
     wanted = {name for name in made if not name.endswith(_COMPILED[:2])}
     if more or wanted - there.keys():
         return False
-    alike = all(_sort(made[name]) == _sort(there[name]) for name in wanted)
-    return alike and all(filecmp.cmp(made[name], there[name], shallow=False) for name in wanted)
+    fixed = [name for name in wanted if not _is_translations(there[name])]
+    alike = all(_sort(made[name]) == _sort(there[name]) for name in fixed)
+    return alike and all(filecmp.cmp(made[name], there[name], shallow=False) for name in fixed)
+
+
+def _is_translations(path: Path) -> bool:
+    """Whether Zope may have compiled the file once more: that says the same in other bytes, and none is empty."""
+    if path.suffix != ".mo" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) in _TRANSLATIONS
 
 
 def _sort(path: Path) -> tuple[int, int, int]:
@@ -271,6 +282,8 @@ def _row_fits(egg: Path, info: str, name: str, digest: str) -> bool:
         return True
     if not path.exists():
         return top == "bin" or path.name == "__init__.py"
+    if _is_translations(path):
+        return True
     kind, _, wanted = digest.partition("=")
     found = hashlib.new(kind, path.read_bytes()).digest()
     return base64.urlsafe_b64encode(found).rstrip(b"=").decode() == wanted

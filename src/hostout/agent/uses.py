@@ -5,13 +5,13 @@ What does not belong here: what follows from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import release, sharing
-from .failure import Failed
+from . import references, release, sharing
+from .failure import Failed, storage
 from .protocol import BUILT, GOOD, LIVE
 from .release import Release
 from .site import Site
@@ -37,12 +37,23 @@ def others(site: Site, but: str, fits: Callable[[Mapping[str, Any]], bool]) -> l
 
     Raises Failed where it cannot be told who shares the cache, or what one of them uses.
     """
-    found = []
+    every = [(path, one) for path, one in _in_use(site) if (path, one.name) != (site.path, but)]
+    return [Use(path, one.name, dist) for path, one in every for dist in _dists(one) if fits(dist)]
+
+
+def adopted(site: Site, egg: str) -> list[Use]:
+    """Releases that name the egg and do not say what they were made from. Raises Failed as ``others`` does."""
+    try:
+        every = [(path, one) for path, one in _in_use(site) if "dists" not in one.record]
+        return [Use(path, one.name, {}) for path, one in every if egg in references.of_release(one).eggs]
+    except OSError as error:
+        raise storage(error, site.path) from error
+
+
+def _in_use(site: Site) -> Iterator[tuple[Path, Release]]:
     for path in sharing.paths(site):
         for one in _releases(Site(path, site.cache)):
-            if (path, one.name) != (site.path, but):
-                found += [Use(path, one.name, dist) for dist in _dists(one) if fits(dist)]
-    return found
+            yield path, one
 
 
 def _releases(site: Site) -> list[Release]:
