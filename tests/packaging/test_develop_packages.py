@@ -87,6 +87,15 @@ def test_a_damaged_wheel_of_before_is_built_again(tmp_path: Path, size: int) -> 
     assert again.distribution == first.distribution
 
 
+def test_a_version_from_history_is_that_of_this_commit_for_everybody(tmp_path: Path) -> None:
+    """Somebody built before the commit and somebody after it, from the same files."""
+    before = build(tmp_path / "mine", samples.SCM, "1.3.dev2")
+    after = [build(tmp_path / place, samples.SCM, "1.3.dev3+g1a2b3c4.d20261123") for place in ("mine", "other")]
+    assert before.distribution.version == f"1.3.dev2+h{before.hash}"
+    assert {(one.distribution.version, one.built) for one in after} == {(f"1.3.dev3+h{before.hash}", True)}
+    assert not build_one(after[0].package, local_buildout(tmp_path / "mine")).built
+
+
 def test_a_package_for_the_stable_abi_is_not_built_again(tmp_path: Path) -> None:
     folder = write(tmp_path / "src" / "example", samples.SETUP_WITHOUT_VERSION)
     package, local = Package("example", "1.2", folder), local_buildout(tmp_path)

@@ -100,7 +100,7 @@ def releases(packages: Sequence[Package], local: LocalBuildout, ignore: Sequence
 def _look(package: Package, local: LocalBuildout, ignore: Sequence[str]) -> Looked:
     found = sources(package.folder, made_by_buildout(local))
     digest = content_hash(found, ignore)[:10]
-    return Looked(package, found, digest, _kept(Places.of(local).wheels, package.name, digest))
+    return Looked(package, found, digest, _kept(Places.of(local).wheels, package, digest))
 
 
 def _built(changed: Sequence[Looked], local: LocalBuildout) -> list[Path]:
@@ -124,10 +124,26 @@ def made_by_buildout(local: LocalBuildout) -> tuple[Path, ...]:
     return tuple(Path(f) for f in folders if f) + tuple(here / name for name in names)
 
 
-def _kept(folder: Path, name: str, digest: str) -> Path | None:
-    """The wheel of this content from before, where it fits this Python; one that is damaged is built again."""
-    found = (path for path in sorted(folder.glob(f"*+h{digest}-*.whl")) if _is_of(path, name))
+def _kept(folder: Path, package: Package, digest: str) -> Path | None:
+    """The wheel of this content from before, where it fits this Python; one that is damaged is built again.
+
+    So is one of another commit, where that makes the version: everybody with this commit has the same.
+    """
+    found = (path for path in sorted(folder.glob(f"*+h{digest}-*.whl")) if _is_of(path, package.name))
+    if _asks_history(package.folder):
+        now = _public(package.version)
+        found = (path for path in found if wheelfile.version_of(path).public == str(now))
     return next((path for path in found if wheelfile.is_whole(path)), None)
+
+
+def _asks_history(folder: Path) -> bool:
+    texts = [folder / name for name in ("pyproject.toml", "setup.cfg", "setup.py")]
+    return any(SCM.search(path.read_text("utf-8", "replace")) for path in texts if path.exists())
+
+
+def _public(version: str) -> Version:
+    """Without a local segment; 0.0.0 where none is recorded."""
+    return Version(Version(version or "0.0.0").public)
 
 
 def _is_of(path: Path, name: str) -> bool:
@@ -201,10 +217,11 @@ def _without_hooks(lines: Sequence[str]) -> Sequence[str]:
 
 
 def _version(wheel: Path, package: Package, digest: str) -> str:
-    """The public version of what was built, with our hash; tools that found no history say 0: then the recorded one."""
+    """The public version of what was built, with our hash; that of the record where history tells it, for there is none
+    in a copy, and where a tool that found none says 0."""
     built = Version(wheelfile.version_of(wheel).public)
-    recorded = Version(Version(package.version or "0").public)
-    base = recorded if built in (Version("0"), Version("0.0.0")) else built
+    told = _asks_history(package.folder) or built in (Version("0"), Version("0.0.0"))
+    base = _public(package.version) if told else built
     if base == Version("0"):
         base = Version("0.0.0")
     return f"{base}+h{digest}"
@@ -223,11 +240,9 @@ def _restore_history(folder: Path, package: Package) -> None:
 
     Where git refuses one step the others are left out: without a repository of its own they would go to one above.
     """
-    texts = [folder / name for name in ("pyproject.toml", "setup.cfg", "setup.py")]
-    asked = any(SCM.search(path.read_text("utf-8", "replace")) for path in texts if path.exists())
-    if not asked or not shutil.which("git"):
+    if not _asks_history(folder) or not shutil.which("git"):
         return
-    tag = f"v{Version(package.version or '0.0.0').public}"
+    tag = f"v{_public(package.version)}"
     git = ["git", *(word for setting in GIT_SETTINGS for word in ("-c", setting))]
     for words in ("init -q", "add -A -f", f"commit -q --no-verify -m {tag}", f"tag -m {tag} {tag}"):
         if not _succeeds([*git, *words.split()], folder, package):
