@@ -139,3 +139,18 @@ def test_a_password_stays_with_its_server_where_that_sends_us_elsewhere(tmp_path
 @pytest.mark.parametrize("path", ["x.cfg", "buildout@1.0/x.cfg"])
 def test_an_address_is_shown_without_its_password(path: str) -> None:
     assert extends.shown(f"https://bob:SEC@RET@index.example:8443/{path}") == f"https://index.example:8443/{path}"
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "same"),
+    [
+        ("http://example.com/a", "https://example.com/b", True),
+        ("http://bob:x@example.com:80/a", "https://example.com:443/b", True),
+        ("https://example.com/a", "http://example.com/b", False),
+        ("http://example.com:8080/a", "https://example.com/b", False),
+        ("https://example.com/a", "https://example.com.evil.example/a", False),
+        ("https://example.com/a", "https://example.com:8443/a", False),
+    ],
+)
+def test_which_server_is_the_same(first: str, then: str, same: bool) -> None:
+    assert extends._is_the_same_server(first, then) is same

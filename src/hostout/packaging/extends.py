@@ -201,9 +201,16 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         again = super().redirect_request(req, fp, code, msg, headers, newurl)
         # not by the request's own host, which may be a proxy
-        if again and urllib.parse.urlsplit(newurl)[:2] != urllib.parse.urlsplit(req.full_url)[:2]:
+        if again and not _is_the_same_server(req.full_url, newurl):
             again.remove_header("Authorization")
         return again
+
+
+def _is_the_same_server(first: str, then: str) -> bool:
+    """Also the one that sends everybody from http to https."""
+    one, other = map(urllib.parse.urlsplit, (first, then))
+    safer = (one.scheme, other.scheme, one.port or 80, other.port or 443) == ("http", "https", 80, 443)
+    return one.hostname == other.hostname and (safer or (one.scheme, one.port) == (other.scheme, other.port))
 
 
 def _download(url: str) -> bytes:
