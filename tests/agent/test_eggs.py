@@ -461,9 +461,9 @@ def test_eggs_of_another_python_are_others(filler: Filler) -> None:
     ]
 
 
-def sdist_egg(filler: Filler, name: str) -> Path:
+def sdist_egg(filler: Filler, name: str, version: str = "1.0") -> Path:
     """As buildout makes it with pip; the wheel that pip makes on the way is as good as any."""
-    wheel = plain()
+    wheel = plain(version=version)
     filler.fill(filler.send(wheel))
     nobody_noted(filler)
     (filler.place.dist / name).write_bytes(b"the sdist")
@@ -488,6 +488,20 @@ def test_egg_of_an_sdist_that_a_crash_left_is_moved_aside(filler: Filler) -> Non
     (note,) = filler.fill(dists)
     assert egg.name in note and not egg.exists()
     assert filler.fill(dists) == []
+
+
+@pytest.mark.parametrize(("spelt", "version"), [("1.0beta2", "1.0b2"), ("1.0-r1", "1.0.post1")])
+def test_egg_of_an_sdist_is_known_however_its_version_is_spelt(filler: Filler, spelt: str, version: str) -> None:
+    egg = sdist_egg(filler, f"hostouttest-plain1-{spelt}.tar.gz", version)
+    dists = [record(filler.place.dist / f"hostouttest-plain1-{spelt}.tar.gz")]
+    assert filler.fill(dists, "settle") == []
+    assert json.loads((filler.folder.parent / f".hostout/v5/{egg.name}.json").read_text())["sha256"] == [
+        dists[0]["sha256"]
+    ]
+    nobody_noted(filler)
+    (egg / "hostouttest_plain1/file1.py").write_text("")
+    (note,) = filler.fill(dists)
+    assert egg.name in note
 
 
 def test_egg_of_another_sdist_that_a_release_uses_is_not_replaced(filler: Filler, neighbour: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from agentclient import AGENT, Client, Place, blob, entry, send_files, sha256
 from hostout.agent import protocol
-from hostout.agent.store import loose
+from hostout.agent.store import egg_key, key, loose
 from hostout.remote.shipping import packed
 
 
@@ -104,7 +104,12 @@ def test_file_that_was_changed_in_the_cache_has_its_new_sha256(place: Place) -> 
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("1.0", "1"), ("2024.07.04", "2024.7.4"), ("1.2+h1a", "1.2+H1A"), ("1.0.0+h01", "1+h01")]
+    ("one", "other"),
+    [
+        *(("1.0", "1"), ("2024.07.04", "2024.7.4"), ("1.2+h1a", "1.2+H1A"), ("1.0.0+h01", "1+h01")),
+        *(("1.0beta2", "1.0b2"), ("2.0c1", "2.0rc1"), ("1.0-r1", "1.0.post1"), ("1.0dev", "1.0.dev0"), ("v1.0", "1.0")),
+        ("no-version", "no_version"),
+    ],
 )
 def test_spellings_of_one_version_meet(one: str, other: str) -> None:
     assert loose(one) == loose(other)
@@ -113,6 +118,21 @@ def test_spellings_of_one_version_meet(one: str, other: str) -> None:
 @pytest.mark.parametrize(("one", "other"), [("1.0", "1.0.1"), ("1.10", "1.1"), ("10", "1"), ("1.2", "1.2+h1")])
 def test_different_versions_do_not_meet(one: str, other: str) -> None:
     assert loose(one) != loose(other)
+
+
+@pytest.mark.parametrize(
+    ("sdist", "egg"),
+    [
+        ("hostouttest-1.0beta2.tar.gz", "hostouttest-1.0b2-py3.11.egg"),
+        ("hostouttest-one-1.0-beta2.zip", "hostouttest_one-1.0b2-py3.11.egg"),
+        ("Hostouttest.one-1.0-r1.tar.gz", "Hostouttest.one-1.0.post1-py3.11-linux-x86_64.egg"),
+        ("hostouttest-2-1.0dev.tgz", "hostouttest_2-1.0.dev0-py3.11.egg"),
+        ("hostouttest-2-1.tar.gz", "hostouttest_2-1-py3.11.egg"),
+        ("hostouttest-one-no_version.tar.gz", "hostouttest_one-no_version-py3.11.egg"),
+    ],
+)
+def test_egg_is_known_by_the_name_of_its_source_distribution(sdist: str, egg: str) -> None:
+    assert key(sdist) == egg_key(egg)
 
 
 def test_foreign_folders_and_broken_records_do_not_stop_the_agent(place: Place) -> None:

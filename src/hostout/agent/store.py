@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import durable, people, removal, uses
+from . import durable, people, removal, uses, wheel
 from .failure import Failed, storage
 from .people import Person, acting_as
 from .protocol import CHUNK, TO_DIST, TO_FILE
@@ -129,8 +129,8 @@ def canonical(name: str) -> str:
 
 
 def loose(version: str) -> str:
-    """A version so that spellings of the same one meet (``2024.07.04``, ``2024.7.4``); others may meet as well."""
-    dotted = re.sub(r"[-_]", ".", version.lower())
+    """A version so that spellings of the same one meet (``1.0beta2``, ``1.0b2``); others may meet as well."""
+    dotted = re.sub(r"[-_]", ".", wheel.version(version).lower())
     return re.sub(r"(\.0)+(?=\+|$)", "", re.sub(r"(?<![0-9a-z])0+(?=[0-9])", "", dotted))
 
 
@@ -139,7 +139,11 @@ def key(filename: str) -> Key | None:
     if filename.endswith(".whl"):
         return egg_key(filename)
     stem, found = _SDIST.subn("", filename)
-    name, _, version = stem.rpartition("-")
+    parts = stem.split("-")
+    # a version of old has a dash in it, maybe (``1.0-beta2``): the shortest end that is one
+    ends = (at for at in range(len(parts) - 1, 0, -1) if wheel.is_version("-".join(parts[at:])))
+    at = next(ends, len(parts) - 1)
+    name, version = "-".join(parts[:at]), "-".join(parts[at:])
     return (canonical(name), loose(version)) if found and name else None
 
 

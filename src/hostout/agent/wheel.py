@@ -103,6 +103,11 @@ def write(archive: zipfile.ZipFile, files: Mapping[str, zipfile.ZipInfo], folder
         _write(archive, member, f"{root}/{name}")
 
 
+def is_version(text: str) -> bool:
+    """Whether PEP 440 has it."""
+    return _VERSION.fullmatch(text) is not None
+
+
 def version(text: str) -> str:
     """As PEP 440 has it normalised (``2024.07.04`` is ``2024.7.4``); what is none, as eggs have always had it."""
     found = _VERSION.fullmatch(text.strip())
