@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -26,6 +28,7 @@ from agentclient import (
     until,
 )
 from filling import record
+from hostout.agent.tree import opened
 from wheelsamples import plain
 
 pytestmark = pytest.mark.buildout
@@ -48,6 +51,33 @@ def test_environment_is_made_from_wheels_without_pip(place: Place, python: str) 
     assert agent.request("facts").result["facts"]["environment"]
     assert agent.request("environment", args).result["python"] == found
     assert [path.name for path in (place.cache / "buildout").iterdir()] == ["key"]
+
+
+def test_environment_that_somebody_else_has_just_mended_is_left_alone(place: Place, wheels: list[Path]) -> None:
+    agent = place.agent()
+    agent.request("layout")
+    send_files(agent, [(wheel.read_bytes(), wheel.name) for wheel in wheels], "dist")
+    environments = place.cache / "buildout"
+    target = environments / "key"
+    # its Python is gone
+    (target / "bin").mkdir(parents=True)
+    with opened(environments) as folder:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        agent.send("environment", environment("key", wheels))
+        for _ in until("it is about to replace it"):
+            if waits(environments):
+                break
+        (target / "bin/python").symlink_to(sys.executable)
+        there = target.stat().st_ino
+    assert agent.reply().result["python"] == str(target / "bin/python")
+    assert target.stat().st_ino == there
+    assert [path.name for path in environments.iterdir()] == ["key"]
+
+
+def waits(folder: Path) -> bool:
+    """Whether somebody else has the folder open, whose lock we hold."""
+    others = [path for path in Path("/proc").glob("[0-9]*/fd/*") if path.parts[2] != str(os.getpid())]
+    return any(os.path.realpath(path) == str(folder) for path in others)
 
 
 def test_environment_needs_its_wheels(place: Place) -> None:

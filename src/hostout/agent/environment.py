@@ -6,6 +6,7 @@ What does not belong here: eggs of the application.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -14,11 +15,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import durable, unpack, wheel
+from . import durable, sharing, tree, unpack, wheel
 from .failure import Failed, storage
 from .people import acting_as
 from .session import Session
 from .site import Site
+
+# seconds for others to give a name
+_PATIENCE = 60.0
 
 
 def exists(site: Site, key: str) -> bool:
@@ -87,12 +91,16 @@ def _skeleton(root: Path) -> Path:
 
 def _install(work: Path, target: Path) -> None:
     """Give the environment its name; one that somebody else made meanwhile is as good, a broken one goes."""
-    if (target / "bin" / "python").exists():
-        return
-    if target.exists():
-        shutil.rmtree(target)
-    work.rename(target)
-    durable.sync_folder(target.parent)
+    with tree.opened(target.parent) as folder:
+        # two that found it broken: the second one does not remove what the first has made
+        if not sharing.locked(folder, fcntl.LOCK_EX, _PATIENCE):
+            raise Failed(f"{target.parent} is locked by somebody for {_PATIENCE:.0f} seconds; try again")
+        if (target / "bin" / "python").exists():
+            return
+        if target.exists():
+            shutil.rmtree(target)
+        work.rename(target)
+        os.fsync(folder)
 
 
 def _unpack(path: Path, digest: str | None, packages: Path) -> None:

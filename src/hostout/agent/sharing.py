@@ -42,7 +42,7 @@ def hold(session: Session) -> int | None:
         except OSError as error:
             session.warn(f"the cache may be cleaned meanwhile: {storage(error, _own(site)).message}")
             return None
-    if not _locked(descriptor, fcntl.LOCK_SH, PATIENCE):
+    if not locked(descriptor, fcntl.LOCK_SH, PATIENCE):
         os.close(descriptor)
         raise Failed(f"{site.cache} is being cleaned by another hostout; try again")
     return descriptor
@@ -54,11 +54,11 @@ def alone(site: Site, held: Sequence[int]) -> Iterator[None]:
     with _shared(site, held) as descriptor:
         try:
             # what is locked already is unlocked first, also where this fails
-            if not _locked(descriptor, fcntl.LOCK_EX, _CLEANER_WAITS):
+            if not locked(descriptor, fcntl.LOCK_EX, _CLEANER_WAITS):
                 raise Failed(f"another deployment uses {site.cache} just now")
             yield
         finally:
-            _locked(descriptor, fcntl.LOCK_SH, PATIENCE)
+            locked(descriptor, fcntl.LOCK_SH, PATIENCE)
 
 
 def paths(site: Site) -> list[Path]:
@@ -120,7 +120,8 @@ def _shared(site: Site, held: Sequence[int]) -> Iterator[int]:
         os.close(own)
 
 
-def _locked(descriptor: int, how: int, patience: float) -> bool:
+def locked(descriptor: int, how: int, patience: float) -> bool:
+    """Whether that lock of an open file or folder could be had within so many seconds."""
     deadline = time.monotonic() + patience
     while True:
         try:
