@@ -185,9 +185,10 @@ def _is_there(shelf: Shelf, one: Made) -> bool:
     return one.digest in shelf.sources(one.name) or shelf.same(one.name, one.folder)
 
 
-def _refuse_replacing(session: Session, release: Release, shelf: Shelf, eggs: Iterable[tuple[str, Dist]]) -> None:
+def _refuse_replacing(session: Session, release: Release, shelf: Shelf, eggs: Sequence[tuple[str, Dist]]) -> None:
     """Raise Failed where a release of any buildout was made from the egg that is there."""
     lines = []
+    adopted = uses.adopted(session.site, [egg for egg, _ in eggs]) if eggs else {}
     for egg, dist in eggs:
         users = [] if dist.get("develop") else uses.others(session.site, release.name, _another_file(dist))
         if users:
@@ -197,9 +198,9 @@ def _refuse_replacing(session: Session, release: Release, shelf: Shelf, eggs: It
                 f"{egg} in the cache is made from a file with the sha256 {source}, and {users[0]} uses it; "
                 f"{dist['filename']} has {dist['sha256']}: what differs needs a version of its own"
             )
-        elif users := uses.adopted(session.site, egg):
+        elif egg in adopted:
             lines.append(
-                f"{egg} in the cache is not what {dist['filename']} makes, and {users[0]} uses it: "
+                f"{egg} in the cache is not what {dist['filename']} makes, and {adopted[egg]} uses it: "
                 "what differs needs a version of its own, or this host another buildout-cache"
             )
     if lines:

@@ -182,8 +182,12 @@ class Shelf:
 
     def _is_left(self, entry: os.DirEntry[str], alone: bool) -> bool:
         """Whether nobody works in a folder of buildout's any more, who may be somebody that runs it by hand."""
-        since = time.time() - entry.stat(follow_symlinks=False).st_mtime
-        return since > (_LONGEST_MOVE if alone else _LONGEST_BUILD) and entry.name not in by_processes(self.folder)
+        try:
+            quiet = time.time() - entry.stat(follow_symlinks=False).st_mtime
+        except FileNotFoundError:
+            # that moment they came to their end
+            return False
+        return quiet > (_LONGEST_MOVE if alone else _LONGEST_BUILD) and entry.name not in by_processes(self.folder)
 
     def _mark(self, egg: str) -> list[int] | None:
         """What tells this folder from another one that is made under its name: its metadata is never written again."""

@@ -5,7 +5,7 @@ What does not belong here: what follows from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,16 @@ def others(site: Site, but: str, fits: Callable[[Mapping[str, Any]], bool]) -> l
     return [Use(path, one.name, dist) for path, one in every for dist in _dists(one) if fits(dist)]
 
 
-def adopted(site: Site, egg: str) -> list[Use]:
-    """Releases that name the egg and do not say what they were made from. Raises Failed as ``others`` does."""
+def adopted(site: Site, eggs: Collection[str]) -> dict[str, Use]:
+    """Those of the eggs that releases name which do not say what they were made from. Raises Failed as ``others``."""
+    found = {}
     try:
-        every = [(path, one) for path, one in _in_use(site) if "dists" not in one.record]
-        return [Use(path, one.name, {}) for path, one in every if egg in references.of_release(one).eggs]
+        for path, one in _in_use(site):
+            if "dists" not in one.record:
+                found.update(dict.fromkeys(references.of_release(one).eggs.intersection(eggs), Use(path, one.name, {})))
     except OSError as error:
         raise storage(error, site.path) from error
+    return found
 
 
 def _in_use(site: Site) -> Iterator[tuple[Path, Release]]:
