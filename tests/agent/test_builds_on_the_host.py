@@ -103,6 +103,18 @@ def test_environment_is_made_of_the_wheels_that_are_meant_and_no_others(place: P
     assert agent.request("environment", environment("key", [tested])).result
 
 
+def test_python_that_the_owner_of_the_cache_cannot_read_is_named(place: Place, tmp_path: Path) -> None:
+    readable = "import os; os.setuid(65534); open(os.__file__)"
+    if os.getuid() != 0 or subprocess.run([sys.executable, "-c", readable], check=False).returncode == 0:
+        pytest.skip("needs root, and a Python of root's own")
+    agent = place.agent(effective_user="nobody")
+    agent.request("layout")
+    wheel = plain().make(tmp_path)
+    send_files(agent, [(wheel.read_bytes(), wheel.name)], "dist")
+    said = f"user nobody cannot read {Path(os.__file__).parent}, the Python that runs hostout on this host: "
+    assert agent.request("environment", environment("key", [wheel])).message.startswith(said)
+
+
 def test_wheel_that_would_write_elsewhere_is_refused(place: Place) -> None:
     agent = place.agent()
     agent.request("layout")

@@ -23,7 +23,7 @@ import pytest
 from agentclient import Place, blob, send_files, sha256, until
 from filling import NOBODY, Filler, record
 from hostout.agent import people, unpack
-from hostout.agent.failure import Cancelled
+from hostout.agent.failure import Cancelled, Failed
 from wheelsamples import EVERY_SORT, Wheel, names, plain, tree
 
 
@@ -317,6 +317,35 @@ def test_wheel_with_rotten_bytes_inside_is_refused(filler: Filler) -> None:
     path.write_bytes(content)
     assert f"{path.name} is no wheel, or is damaged" in filler.refused([record(path)])
     assert filler.there() == []
+
+
+def test_wheel_whose_lzma_stream_is_damaged_is_refused(filler: Filler) -> None:
+    path = plain().make(filler.place.dist)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("hostouttest_plain1-1.0.dist-info/METADATA", "Name: hostouttest_plain1\n" * 1000)
+    content = bytearray(path.read_bytes())
+    # after 30 bytes, its name, and what lzma begins with
+    start = 30 + len("hostouttest_plain1-1.0.dist-info/METADATA") + 10
+    content[start : start + 20] = bytes([0xFF]) * 20
+    path.write_bytes(content)
+    assert f"{path.name} is no wheel, or is damaged" in filler.refused([record(path)])
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_why_nobody_can_become_the_owner_is_said(tmp_path: Path) -> None:
+    job = unpack.Job(plain().make(tmp_path), None, "tag", tmp_path / "egg")
+    with pytest.raises(Failed, match="Invalid argument"):
+        unpack.unpack([job], people.Person("impossible", -1, NOBODY, "nogroup", "/"))
+
+
+@pytest.mark.parametrize("told", [b"", b'[{"failed": "a'])
+def test_process_that_is_killed_while_it_answers_is_said_to_be(told: bytes) -> None:
+    answers, sink = os.pipe()
+    os.write(sink, told)
+    os.close(sink)
+    with pytest.raises(Failed, match="was killed, or the memory is full"):
+        unpack._answers(unpack._Child(0, answers), lambda: False)
+    os.close(answers)
 
 
 def test_two_that_fill_one_cache_at_once_do_not_hurt_each_other(filler: Filler) -> None:

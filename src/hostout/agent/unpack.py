@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
-from . import durable, people, wheel
+from . import durable, failure, people, wheel
 from .failure import Cancelled, Failed, storage
 from .people import Person
 from .protocol import CHUNK
@@ -95,14 +95,21 @@ def _fork(share: Sequence[Job], owner: Person) -> _Child:
         return _Child(pid, answers)
     status = 1
     try:
-        become(owner)
-        told = json.dumps(list(_outcomes(share, parent))).encode("ascii")
+        told = json.dumps(_done(share, parent, owner)).encode("ascii")
         while told:
             told = told[os.write(sink, told) :]
         status = 0
     finally:
         # whatever happens, nothing of the parent's is done in the child as well
         os._exit(status)
+
+
+def _done(share: Sequence[Job], parent: int, owner: Person) -> list[Mapping[str, Any]]:
+    try:
+        become(owner)
+    except (Failed, OSError) as error:
+        return [{"failed": failure.of(error, share[0].folder.parent).message, "stopped": True}]
+    return list(_outcomes(share, parent))
 
 
 def become(owner: Person) -> None:
@@ -131,8 +138,8 @@ def _outcomes(share: Iterable[Job], parent: int) -> Iterator[Mapping[str, Any]]:
 def _outcome(job: Job) -> Mapping[str, Any]:
     try:
         return _do(job)
-    except Failed as failure:
-        return {"failed": failure.message}
+    except Failed as error:
+        return {"failed": error.message}
     except OSError as error:
         return {"failed": storage(error, job.folder.parents[1]).message, "stopped": True}
     except Exception as error:  # noqa: BLE001 - a bug of ours; the parent says which wheel it was
@@ -183,10 +190,12 @@ def _digest(file: IO[bytes]) -> str:
 
 
 def _answers(child: _Child, unwanted: Callable[[], bool]) -> list[dict[str, Any]]:
-    told = b"".join(_told(child, unwanted))
-    if not told:
-        raise Failed("unpacking wheels was broken off: the process that did it was killed, or the memory is full")
-    outcomes: list[dict[str, Any]] = json.loads(told)
+    try:
+        outcomes: list[dict[str, Any]] = json.loads(b"".join(_told(child, unwanted)))
+    except ValueError:
+        # nothing at all, or not to its end
+        message = "unpacking wheels was broken off: the process that did it was killed, or the memory is full"
+        raise Failed(message) from None
     return outcomes
 
 

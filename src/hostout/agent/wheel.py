@@ -20,8 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from . import durable
+from . import durable, people
 from .failure import Failed
+
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python that was made without it
+    LZMAError = zipfile.BadZipFile  # type: ignore[assignment, misc]
 
 Members = dict[str, zipfile.ZipInfo]
 """Members of a wheel by the name that they are installed under."""
@@ -64,8 +69,16 @@ def opened(file: Path | IO[bytes], name: str) -> Iterator[zipfile.ZipFile]:
     except _Unfit as error:
         raise Failed(f"{name} {error}") from error
     # the last ones: a stream cut off, an unknown way to compress, a password, a name that cannot be read
-    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, LZMAError, struct.error, EOFError, RuntimeError, ValueError) as error:
         raise Failed(f"{name} is no wheel, or is damaged: {error}") from error
+    except LookupError as error:
+        # Python loads how names are encoded when it meets one, as who may not read it
+        if os.access(os.__file__, os.R_OK, effective_ids=True):
+            raise
+        raise Failed(
+            f"user {people.agent().name} cannot read {Path(os.__file__).parent}, the Python that runs hostout on "
+            "this host: put one that everybody can read first in PATH there"
+        ) from error
 
 
 def library(archive: zipfile.ZipFile) -> Members:
