@@ -76,8 +76,14 @@ def test_environment_that_somebody_else_has_just_mended_is_left_alone(place: Pla
 
 def waits(folder: Path) -> bool:
     """Whether somebody else has the folder open, whose lock we hold."""
-    others = [path for path in Path("/proc").glob("[0-9]*/fd/*") if path.parts[2] != str(os.getpid())]
-    return any(os.path.realpath(path) == str(folder) for path in others)
+    for path in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if path.parts[2] != str(os.getpid()) and path.readlink() == folder:
+                return True
+        except OSError:
+            # gone meanwhile, or nobody's business
+            continue
+    return False
 
 
 def test_environment_needs_its_wheels(place: Place) -> None:
