@@ -30,14 +30,15 @@ def environments(folder: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A buildout with a package, which these tests build one after the other."""
-    return tmp_path_factory.mktemp("buildout").resolve()
+    """A buildout with a package that was built, and which these tests build again, those that run in this process."""
+    made = tmp_path_factory.mktemp("buildout").resolve()
+    build(made)
+    return made
 
 
 def test_edited_package_is_built_in_the_environment_of_the_last_time(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build(folder)
     kept = environments(folder)
     # nothing that is asked of an index from here on would be answered
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
