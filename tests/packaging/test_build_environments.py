@@ -29,11 +29,16 @@ def environments(folder: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A buildout with a package that was built, and which these tests build again, those that run in this process."""
-    made = tmp_path_factory.mktemp("buildout").resolve()
-    build(made)
-    return made
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("buildout").resolve()
+
+
+@pytest.fixture
+def folder(shared: Path) -> Path:
+    """A buildout with a package that was built, and that those of these tests build again which this process runs."""
+    if not environments(shared):
+        build(shared)
+    return shared
 
 
 def test_edited_package_is_built_in_the_environment_of_the_last_time(
