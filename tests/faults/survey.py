@@ -21,8 +21,9 @@ from faults.contents import CACHE, PATH, SHARED
 Tree = dict[str, str]
 """What a folder consists of: by relative name the type, mode and sha256 or target."""
 
-WRITTEN_BY_US = frozenset({"release.json", ".manifest.json"})
-"""Records of hostout in a release: they tell of one deployment, not of its content."""
+WRITTEN_BY_US = re.compile(r"release\.json|\.manifest\.json|\.\.?(release|manifest)\.json\.[0-9a-f]{8}").fullmatch
+"""Records of hostout in a release, and what is left of one by who was killed while writing it: they tell of one
+deployment, not of its content."""
 
 BUILT = ("built", "live", "good")
 """States in which a release vouches for its files."""
@@ -143,7 +144,7 @@ def _entries(folder: Path, prefix: str, own: bytes, times: bool) -> Iterator[tup
 
 
 def ignored(name: str) -> bool:
-    return name in WRITTEN_BY_US or name.endswith(".pyc")
+    return bool(WRITTEN_BY_US(name)) or name.endswith(".pyc")
 
 
 def digest(file: Path, own: bytes, *, scripted: bool) -> str:
