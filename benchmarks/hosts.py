@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -30,7 +31,18 @@ from machine_base import Unavailable
 from machines import Machine, Testbed
 from projects import Project
 
-__all__ = ["NOT_MEASURED", "Fleet", "Machine", "Project", "Unavailable", "environment", "fleet", "hostout", "run"]
+__all__ = [
+    "NOT_MEASURED",
+    "Fleet",
+    "Machine",
+    "Project",
+    "Unavailable",
+    "environment",
+    "fleet",
+    "hostout",
+    "needs",
+    "run",
+]
 
 NOT_MEASURED = 77
 """The exit status of a benchmark that cannot be run on this machine."""
@@ -97,6 +109,12 @@ def fleet(machines: int = 1) -> Iterator[Fleet]:
         testbed.close()
 
 
+def needs(*programs: str) -> None:
+    """Raises Unavailable where this machine lacks one of them."""
+    if missing := [program for program in programs if not shutil.which(program)]:
+        raise Unavailable(f"install {' '.join(missing)}")
+
+
 @contextmanager
 def watches_for(machines: int) -> Iterator[None]:
     """The kernel lets each systemd watch its files: the usual limit, for all of them together, ends at 18 machines."""
@@ -127,7 +145,7 @@ def run(benchmark: Callable[[argparse.Namespace], None], parser: argparse.Argume
     try:
         benchmark(options)
     except Unavailable as problem:
-        sys.stderr.write(f"not measured, no machines: {problem}\n")
+        sys.stderr.write(f"not measured: {problem}\n")
         return NOT_MEASURED
     except measure.Failed as problem:
         sys.stderr.write(f"not measured: {problem}\n")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hosts import run
+from hosts import needs, run
 from measure import SECONDS, Case, Figures, Measured, Report, Taken, arguments, program, side_by_side
 from peers import tools
 from peers.ground import ground
@@ -53,6 +53,7 @@ Found = Mapping[float, Mapping[str, Taken]]
 
 def measured(options: argparse.Namespace) -> None:
     """Deploys everything for the first time, then the three deployments at each distance."""
+    needs("rsync", "ssh")
     report = Report("peers", "the same deployments by hostout, Ansible, pyinfra and Fabric")
     for name, version in versions():
         report.fact(name, version)
