@@ -436,6 +436,18 @@ def test_a_source_that_has_two_folders_at_its_top_is_named(local: LocalBuildout,
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_source_that_is_damaged_is_named(local: LocalBuildout, tmp_path: Path, share: float) -> None:
+    source = sdist(tmp_path / "cache/dist", "hostouttest_native", f"{CP}-{CP}-linux_x86_64")
+    content = source.read_bytes()
+    source.write_bytes(content[: int(len(content) * share)])
+    locked(local, source)
+    with pytest.raises(PackagingError) as caught:
+        chosen(local, facts(**ARM), "hostouttest_native")
+    assert str(caught.value).startswith(f"{source} is damaged: ")
+    assert "\n" not in str(caught.value)
+
+
 def test_what_has_to_be_compiled_travels_as_source_with_what_that_takes(
     local: LocalBuildout, index: SmallIndex, tmp_path: Path
 ) -> None:

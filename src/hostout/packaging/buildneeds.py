@@ -11,8 +11,12 @@ import sys
 import tarfile
 import tempfile
 import time
+import zlib
 from collections.abc import Mapping
+from gzip import BadGzipFile
+from lzma import LZMAError
 from pathlib import Path
+from zipfile import BadZipFile
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -26,6 +30,9 @@ from hostout.packaging.places import Places, writing
 from hostout.packaging.tags import Target
 
 TIMEOUT = 600.0
+
+DAMAGED = (shutil.ReadError, tarfile.TarError, BadGzipFile, BadZipFile, LZMAError, zlib.error, EOFError, ValueError)
+"""What the formats of source distributions raise; an OSError of another kind is about the disk."""
 
 PROGRAM = """\
 import json, os, sys
@@ -113,10 +120,13 @@ def _needed(source: Path, local: LocalBuildout) -> list[str]:
 
 def _unpack(source: Path, folder: str) -> None:
     """Nothing outside of the folder; Pythons older than the filter have only their own checks."""
-    if source.name.endswith(".zip") or not hasattr(tarfile, "data_filter"):
-        shutil.unpack_archive(source, folder)
-    else:
-        shutil.unpack_archive(source, folder, filter="data")
+    try:
+        if source.name.endswith(".zip") or not hasattr(tarfile, "data_filter"):
+            shutil.unpack_archive(source, folder)
+        else:
+            shutil.unpack_archive(source, folder, filter="data")
+    except DAMAGED as error:
+        raise PackagingError(f"{source} is damaged: {error}; remove it to have it fetched again") from error
 
 
 def _is_there(line: str, environment: Mapping[str, str]) -> bool:
