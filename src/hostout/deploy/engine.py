@@ -381,6 +381,9 @@ class Deployment:
         except RemoteError:
             # refused before it began: nothing has been started either
             self._stopped = stopped and not self.agent.gone and self.visit.facts_now().data.get("switching", False)
+            if self.agent.gone and self.around.connection().is_connected:
+                # whoever was to bring that to its end on the host may have been killed with it
+                self._see_it_start()
             raise
 
     def _see_it_start(self) -> None:
