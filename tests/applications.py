@@ -45,7 +45,9 @@ pre-commands =
     ! test -x ${{buildout:directory}}/bin/hello || ${{buildout:directory}}/bin/hello stop
 build-commands = {pause} build
 migrate-commands = {pause} migrate
-post-commands = ${{buildout:directory}}/bin/hello start
+post-commands =
+    {pause} start
+    ${{buildout:directory}}/bin/hello start
 post-failure = rollback
 health-check = http://127.0.0.1:{port}/health
 

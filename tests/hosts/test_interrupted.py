@@ -6,6 +6,7 @@ agent does when its client is gone (the tests of the agent).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -21,6 +22,9 @@ import pytest
 from applications import SOON, WAIT, Site
 
 pytestmark = pytest.mark.buildout
+
+AGENT = b"-I -S -B /proc/self/fd/"
+"""How the agent was started, and so what its own processes are called as well."""
 
 
 @dataclass
@@ -55,6 +59,17 @@ class Call:
         assert self.err.splitlines()[-1:] == ["Hostout: interrupted"]
         assert [line for line in self.err.splitlines() if "warning" not in line] == ["Hostout: interrupted"]
         assert "Done." not in self.out
+
+
+def kill_all_on(site: Site) -> None:
+    """SIGKILL for agents and jobs on that host, as the kernel does when there is no memory: nobody of them is left."""
+    home = f"HOME={site.host.home}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        # what has ended meanwhile has no files any more
+        with contextlib.suppress(OSError):
+            ours = home in (folder / "environ").read_bytes().split(b"\0")
+            if ours and AGENT in (folder / "cmdline").read_bytes().replace(b"\0", b" "):
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 @contextmanager
@@ -157,6 +172,49 @@ def test_while_it_goes_live_the_host_brings_it_to_its_end(site: Site, tmp_path: 
     site.project.succeed("--lock-wait", "30", part, "deploy")
     assert site.greeting in site.page(part)
     assert site.current(part) != before
+    assert site.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("part", "where"),
+    [
+        ("host1", "stop"),
+        ("host1", "migrate"),
+        ("host1", "start"),
+        ("host2", "stop"),
+        ("host2", "build"),
+        ("host2", "migrate"),
+    ],
+)
+def test_everybody_on_the_host_is_killed_while_the_application_is_stopped(
+    site: Site, tmp_path: Path, part: str, where: str
+) -> None:
+    """Nobody there is left who could start it: it runs when the script ends, not only when the next one comes."""
+    before = site.current(part)
+    site.greet()
+    site.pause_at(where)
+    with called(site, tmp_path, part, "deploy") as call:
+        call.until(site.reached(where))
+        kill_all_on(site)
+        assert call.process.wait(WAIT) == 1, call.out + call.err
+    assert "Done." not in call.out
+    unharmed(site, part, before)
+
+
+@pytest.mark.parametrize("where", ["stop", "start"])
+def test_everybody_on_the_host_is_killed_while_it_goes_back(site: Site, tmp_path: Path, where: str) -> None:
+    site.greet()
+    site.project.succeed("host1", "deploy")
+    before = site.current("host1")
+    site.pause_at(where)
+    with called(site, tmp_path, "host1", "rollback") as call:
+        call.until(site.reached(where))
+        kill_all_on(site)
+        assert call.process.wait(WAIT) == 1, call.out + call.err
+    assert site.current("host1") == before
+    assert site.greeting in site.page("host1")
+    site.project.succeed("host1", "rollback")
+    assert site.greeting not in site.page("host1")
     assert site.leftovers() == []
 
 

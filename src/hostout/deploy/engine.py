@@ -205,7 +205,7 @@ class Deployment:
         """
         for name in preflight.strays(self.facts):
             self.around.warn(preflight.stays(name, self.live))
-        result = self._do(plan.rollback(target, force, self.host, self.around.hooks()))
+        result = self._change(plan.rollback(target, force, self.host, self.around.hooks()))
         self._judge(result)
         return str(result.get("name", ""))
 
@@ -377,12 +377,18 @@ class Deployment:
         step = plan.golive(name, self.host, self.around.hooks(), stopped=self._stopped, strays=self._consent.strays)
         stopped, self._stopped = self._stopped, False
         try:
-            return self._do(step)
+            return self._change(step)
         except RemoteError:
             # refused before it began: nothing has been started either
             self._stopped = stopped and not self.agent.gone and self.visit.facts_now().data.get("switching", False)
-            if self.agent.gone and self.around.connection().is_connected:
-                # whoever was to bring that to its end on the host may have been killed with it
+            raise
+
+    def _change(self, step: Step) -> Json:
+        """Has the host take one release for another. Whoever was to bring that to its end there may be killed too."""
+        try:
+            return self._do(step)
+        except RemoteError:
+            if self.agent.gone:
                 self._see_it_start()
             raise
 

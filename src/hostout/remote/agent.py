@@ -323,6 +323,8 @@ class Agent:
     def _ended(self) -> Exception:
         """Why the agent ended before it was to."""
         code = status(self.channel)
+        # the host's word for that may still be on its way, and whoever goes on asks whether it is gone
+        self.channel.close()
         if code == -1 and self.connection.broke():
             return self.connection.lost()
         how = "by a signal" if code == -1 else f"with status {code}"
