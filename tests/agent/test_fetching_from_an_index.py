@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import struct
@@ -296,12 +297,15 @@ def test_link_that_is_not_quoted_is_followed(
     assert f"/files/{quoted}/{WHEEL}" in index.asked
 
 
+@pytest.mark.parametrize("kind", [JSON, HTML])
 def test_link_that_nothing_can_be_made_of_is_a_matter_of_its_file_alone(
-    laid_out: Place, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    laid_out: Place, serve: Serve, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    index = serve(kind=HTML)
-    links = "".join(f"<a href='{to}/{name}'>{name}</a>" for to, name in (("http://[x", WHEEL), ("/files", OTHER)))
-    monkeypatch.setattr(index, "page", lambda project: links.encode())
+    index, addresses = serve(kind=kind), {WHEEL: f"http://[x/{WHEEL}", OTHER: f"/files/{OTHER}"}
+    page = "".join(f"<a href='{url}'>{name}</a>" for name, url in addresses.items())
+    if kind == JSON:
+        page = json.dumps({"files": [{"filename": name, "url": url} for name, url in addresses.items()]})
+    monkeypatch.setattr(index, "page", lambda project: page.encode())
     assert list(fetch(laid_out.agent(), links=[index.url()]).result["have"]) == [OTHER]
 
 

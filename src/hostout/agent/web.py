@@ -17,6 +17,7 @@ import re
 import urllib.request
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -233,7 +234,10 @@ def _pieces(url: str, response: http.client.HTTPResponse, most: int = 1 << 40) -
 
 def _of_json(page: str, content: str) -> Iterator[Link]:
     for file in json.loads(content)["files"]:
-        yield Link(urljoin(page, file["url"]), file["filename"], file.get("hashes", {}).get("sha256", ""))
+        # nobody else's link is worse for one that is no address
+        with suppress(ValueError):
+            url = urljoin(page, file["url"])
+            yield Link(url, file["filename"], file.get("hashes", {}).get("sha256", ""))
 
 
 def _of_html(page: str, content: str) -> Iterator[Link]:
