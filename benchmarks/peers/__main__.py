@@ -30,11 +30,12 @@ CHANGES: Mapping[str, Callable[[Tool], None] | None] = {
 }
 LOGIN = ("ssh host true", Tool.log_in)
 BUILDOUT = ("buildout -N there", Tool.only_buildout)
+WHEEL = ("its wheel by its own backend", Tool.only_wheel)
 EMPTY = ("Fabric: run true", partial(Tool.least, task="nothing"))
 BESIDE = ("Fabric: buildout -N beside, restart", partial(Tool.least, task="beside"))
 FLOORS: Mapping[str, Sequence[tuple[str, Callable[[Tool], Figures | None]]]] = {
     NOTHING: (LOGIN, EMPTY),
-    LINE: (BUILDOUT, BESIDE),
+    LINE: (BUILDOUT, WHEEL, BESIDE),
     DEPENDENCY: (BESIDE,),
 }
 """What a deployment of hostout is made of in any case: the login, buildout's own work; and the least that a script of
@@ -138,6 +139,9 @@ def own_goals(report: Report, far: float, kinds: Mapping[str, Taken]) -> None:
     report.goal(f"{titled(NOTHING, far)}: seconds", nothing[HOSTOUT].median(), least, "s")
     most = 1.2 * line[BUILDOUT[0]].median() + least
     report.goal(f"{titled(LINE, far)}: seconds", line[HOSTOUT].median(), most, "s")
+    parts = {"no change": nothing[HOSTOUT], **{name: line[name] for name, _ in (BUILDOUT, WHEEL)}}
+    together = sum(part.median() for part in parts.values())
+    report.fact(f"{titled(LINE, far)}: {' + '.join(parts)}", f"{together:.2f} s")
     sizes = line[HOSTOUT].median("agent") + line[HOSTOUT].median("wheel") + BESIDES_WHEEL
     report.goal(f"{titled(LINE, far)}: bytes", line[HOSTOUT].median("bytes"), sizes, "B")
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,8 @@ cd empty
 exec sudo -u site BUILDOUT_HOME=/nonexistent ../current/bin/buildout -U -N -c {config} buildout:directory=$PWD
 """
 
+ONLY_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+
 
 @dataclass
 class Tool:
@@ -104,6 +107,13 @@ class Tool:
         """buildout's own work for what is live, in an empty folder of the host; all eggs are there."""
         script = ONLY_BUILDOUT.format(config="hostout-host1.cfg")
         self.machine.run(["sh", "-c", f"cd {PATH}\n{script}"], timeout=120)
+
+    def only_wheel(self) -> dict[str, float]:
+        """The wheel of the changed package by its own backend, with nothing around it."""
+        assert self.project is not None, "what it is built with belongs to the working copy of hostout"
+        with tempfile.TemporaryDirectory() as name:
+            copied = Path(shutil.copytree(self.copy.folder / "src" / CHANGED, Path(name, "source")))
+            return program([self.project.env.python, "-c", ONLY_WHEEL, name], copied, limit=60).figures()
 
     def least(self, task: str) -> dict[str, float]:
         """A task of ``fabric/least.py`` on this host over the line."""
