@@ -362,6 +362,16 @@ def test_deployments_tidy_up_after_themselves_and_rolling_back_still_works(ready
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be led astray")
+def test_folder_of_peoples_in_path_stays_whatever_its_name_looks_like(place: Place, agent: Client) -> None:
+    live(place, released(place, 1))
+    backup = place.path / ".backup.20261122"
+    backup.mkdir()
+    (backup / "Data.fs").write_text("data")
+    ago(backup, 9)
+    clean(agent)
+    assert (backup / "Data.fs").read_text() == "data"
+
+
 def test_links_of_the_owner_lead_no_clean_up_astray(place: Place, root: Path) -> None:
     agent = place.agent(effective_user="nobody")
     agent.request("layout")

@@ -25,7 +25,8 @@ from .site import Site
 _LOGS = 20
 _JOB = re.compile(rf"({NAME.pattern})\.(log|json)")
 _UNFINISHED = re.compile(rf"\.{NAME.pattern}\.[0-9a-f]{{8}}")
-_NEW_LINK = re.compile(r"\.[\w-]+\.[0-9a-f]{8}")
+# nothing else of ours in path is made under such a name, and what people keep there may be: .backup.20261122
+_NEW_LINK = re.compile(r"\.current\.[0-9a-f]{8}")
 _UPLOAD = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{8})?")
 _NEVER_LIVE = (STAGING, BUILT, BAD)
 
