@@ -82,6 +82,28 @@ def test_link_of_ours_does_not_become_var(agent: Client, place: Place, secret: P
     assert untouched(secret)
 
 
+def test_links_in_a_path_that_roots_link_leads_to_are_not_roots(place: Place, secret: Path, root: Path) -> None:
+    for path in (place.path, place.cache):
+        elsewhere = root / "disk" / path.name
+        elsewhere.mkdir(parents=True)
+        theirs(elsewhere)
+        path.parent.mkdir(exist_ok=True)
+        path.symlink_to(elsewhere)
+    agent = place.agent(effective_user="nobody")
+    assert agent.request("layout").result["facts"]["path"]["kind"] == "hostout"
+    assert agent.request("stage", {"name": ONE, "record": RECORD}).result
+    (place.path / "releases" / ONE / "secret").mkdir()
+    built(place.path / "releases" / ONE)
+    assert agent.request("golive", {"name": ONE}).result
+    made = [*place.path.glob("[!.]*"), *place.cache.glob(".hostout/**/*")]
+    assert [path for path in made if path.lstat().st_uid != NOBODY] == []
+    (place.path / "var").rename(place.path / "away")
+    (place.path / "secret").rename(place.path / "var")
+    bent(place.path / "current", root)
+    assert agent.request("owners").result == {}
+    assert untouched(secret)
+
+
 def test_shared_folder_is_not_made_behind_a_link(agent: Client, place: Place, secret: Path) -> None:
     bent(place.path / "media", secret)
     args = {"name": ONE, "record": {**RECORD, "shared": ["media/uploads"]}}

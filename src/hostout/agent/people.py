@@ -125,14 +125,14 @@ def acting_as(somebody: Person) -> Iterator[None]:
 
 @contextmanager
 def acting_as_owner_of(folder: Path) -> Iterator[None]:
-    """Files within are made as by who owns ``folder``, where the agent is root.
+    """Files within are made as by who owns ``folder``, where the agent is root; of a link of root's: where it leads.
 
     A link of root's there would be a word of root's, which the owner of the folder could give another name.
     """
     if not is_root():
         yield
         return
-    with acting_as(with_id(folder.lstat().st_uid)):
+    with acting_as(with_id(real(folder).lstat().st_uid)):
         yield
 
 
