@@ -6,7 +6,6 @@ ever. What does not belong here: which commands, and what their failure means.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import signal
@@ -16,7 +15,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from . import durable, people
 from .failure import Failed, storage
@@ -38,8 +39,9 @@ Line = Callable[[str], None]
 # from <sys/prctl.h>
 _PR_SET_PDEATHSIG = 1
 try:
-    _libc: ctypes.CDLL | None = ctypes.CDLL(None)
-except OSError:  # linked without a library to load
+    _libc: Any = import_module("ctypes").CDLL(None)
+except (ImportError, OSError):
+    # a Python that was made without libffi, or linked without a library to load
     _libc = None
 
 
