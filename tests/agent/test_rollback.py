@@ -222,6 +222,17 @@ def test_release_that_is_no_longer_well_is_bad_and_the_one_before_runs_again(pla
     assert (last["what"], last["ok"]) == ("rollback", False)
 
 
+def test_release_that_was_not_switched_to_stays_good(place: Place, three: Client) -> None:
+    """What is live is broken, so much that it cannot be stopped: that says nothing about the one to go back to."""
+    broken = {**place.record(THREE)["commands"], "stop": [step("exit 7")]}
+    change(place, THREE, commands=broken)
+    message = back(place, three)["message"]
+    assert message == f"stop hook failed (status 7): exit 7; release {TWO} is not live, {THREE} is live again"
+    assert (live(place), place.state(TWO), place.state(THREE)) == (THREE, "good", "good")
+    change(place, THREE, commands={**broken, "stop": []})
+    assert back(place, three)["result"]["name"] == TWO
+
+
 def test_good_release_stays_good_whatever_a_post_command_says(place: Place, three: Client) -> None:
     change(place, TWO, commands={**place.record(TWO)["commands"], "post": ["false"]})
     assert back(place, three)["result"]["state"] == "good"

@@ -134,9 +134,13 @@ class Change:
     def _go_back(self, failure: Failed) -> Failed:
         """The release before is switched in and started; gives the failure with how that went."""
         failure = self._with_log(failure)
-        self.session.note(f"release {self.new.name} is bad: {failure.message}")
-        troubles = self._attempts(self._end, self._switch_back, self._revive, self._mark_bad, self._forget)
-        return failure.but(f"{failure.message}; release {self.new.name} is bad, {self._outcome(troubles)}")
+        what, mark = f"release {self.new.name} is bad", self._mark_bad
+        if not self.switched and self.was in (GOOD, LIVE):
+            # what went wrong is the other one's: this one is still there to be gone back to
+            what, mark = f"release {self.new.name} is not live", self._mark
+        self.session.note(f"{what}: {failure.message}")
+        troubles = self._attempts(self._end, self._switch_back, self._revive, mark, self._forget)
+        return failure.but(f"{failure.message}; {what}, {self._outcome(troubles)}")
 
     def _with_log(self, failure: Failed) -> Failed:
         """What no command said (a page that does not answer) is told with what was said last before."""
