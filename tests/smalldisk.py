@@ -1,7 +1,10 @@
-"""A file system so small that it is soon full. Needs root; whoever has not skips the test."""
+"""File systems of a test's own: so small that one is soon full, or as a power failure leaves it. Needs root."""
 
 from __future__ import annotations
 
+import filecmp
+import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from agentclient import until
+
 
 @contextmanager
 def mounted(folder: Path, megabytes: int) -> Iterator[Path]:
-    """``folder``, made and mounted."""
+    """``folder``, made and mounted; whoever is not root skips the test."""
     folder.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     if subprocess.run(mount, check=False, timeout=20).returncode:
@@ -21,3 +26,29 @@ def mounted(folder: Path, megabytes: int) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=True, timeout=20)
+
+
+@contextmanager
+def attached(arguments: list[str], target: Path) -> Iterator[None]:
+    """What ``mount`` makes of the arguments at ``target``."""
+    subprocess.run(["mount", *arguments], check=True, timeout=60)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(target)], check=True, timeout=60)
+
+
+def image(path: Path, megabytes: int = 32) -> Path:
+    """The file of a disk with an empty file system."""
+    path.write_bytes(b"")
+    os.truncate(path, megabytes << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(path)], check=True, timeout=60)
+    return path
+
+
+def copy_of_one_moment(disk: Path, copied: Path) -> None:
+    """What has reached the disk, as of a moment in which nothing was written: the kernel has a journal to see to."""
+    for _ in until("the disk rests"):
+        shutil.copyfile(disk, copied)
+        if filecmp.cmp(disk, copied, shallow=False):
+            return

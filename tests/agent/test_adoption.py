@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import os
 import platform
 import shutil
@@ -12,14 +11,13 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from agentclient import LIMIT, Client, Place, built, step, until
+from smalldisk import attached, copy_of_one_moment, image
 
 NAME = "0000-adopted"
 NOBODY = 65534
@@ -381,7 +379,7 @@ def test_mount_point_is_refused_and_everything_is_as_before(place: Place, name: 
     path = old(place)
     source = place.root / "elsewhere"
     shutil.copytree(path / name, source, symlinks=True)
-    with _mounted(["--bind", str(source), str(path / name)], path / name):
+    with attached(["--bind", str(source), str(path / name)], path / name):
         before = everything(path)
         message = place.agent().request("layout").message
         assert message.startswith(f"{path / name} is a mount point: it cannot move into a release")
@@ -397,21 +395,12 @@ def test_mount_point_is_refused_and_everything_is_as_before(place: Place, name: 
 @needs_root
 def test_another_file_system_is_refused_before_anything_is_made(place: Place) -> None:
     path = old(place)
-    with _mounted(["-t", "tmpfs", "tmpfs", str(path / "parts")], path / "parts"):
+    with attached(["-t", "tmpfs", "tmpfs", str(path / "parts")], path / "parts"):
         before = everything(path)
         message = place.agent().request("layout").message
         assert message == f"{path}/parts is a mount point: it cannot move into a release, nothing was changed"
         assert everything(path) == before
         assert not (path / ".hostout").exists()
-
-
-@contextmanager
-def _mounted(arguments: list[str], target: Path) -> Iterator[None]:
-    subprocess.run(["mount", *arguments], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(target)], check=True)
 
 
 @needs_root
@@ -612,25 +601,14 @@ def test_folder_that_somebody_else_laid_in_the_way_is_refused(place: Place) -> N
     assert works(path)
 
 
-def _copy_of_one_moment(disk: Path, copied: Path) -> None:
-    """A copy during which nothing was written: the kernel has to do with its journal when we have stopped."""
-    for _ in until("the disk rests"):
-        shutil.copyfile(disk, copied)
-        if filecmp.cmp(disk, copied, shallow=False):
-            return
-
-
 @needs_root
 def test_power_failure_leaves_a_buildout_that_is_whole(place: Place) -> None:
     """The disk as it is at some moment, mounted by a machine that starts again."""
-    disk = place.root / "disk"
-    disk.write_bytes(b"")
-    os.truncate(disk, 32 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-F", str(disk)], check=True, timeout=LIMIT)
+    disk = image(place.root / "disk")
     mounted = place.root / "srv"
     mounted.mkdir()
     for moment in (0.0, 0.01, 0.02, 0.03, 0.05, 0.08):
-        with _mounted(["-o", "loop", str(disk), str(mounted)], mounted):
+        with attached(["-o", "loop", str(disk), str(mounted)], mounted):
             shutil.rmtree(place.path, ignore_errors=True)
             path = old(place)
             before = everything(path)
@@ -641,11 +619,11 @@ def test_power_failure_leaves_a_buildout_that_is_whole(place: Place) -> None:
             # a copy takes longer than a power failure: nothing may be written meanwhile
             agent.process.send_signal(signal.SIGSTOP)
             snapshot = place.root / "snapshot"
-            _copy_of_one_moment(disk, snapshot)
+            copy_of_one_moment(disk, snapshot)
             agent.process.send_signal(signal.SIGCONT)
             agent.reply()
             place.end()
-        with _mounted(["-o", "loop", str(snapshot), str(mounted)], mounted):
+        with attached(["-o", "loop", str(snapshot), str(mounted)], mounted):
             assert everything(place.path) == before
             assert works(place.path)
             assert place.agent().request("layout").result["facts"]["path"]["kind"] == "hostout"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agentclient import Client, Place, entry, send_files, sha256
+from smalldisk import attached, copy_of_one_moment, image
 
 
 @pytest.fixture
@@ -256,3 +257,22 @@ def test_what_path_shows_of_the_live_release_is_not_shared_as_it_is(agent: Clien
         f"{place.path}/etc/site.ini is part of the live release: move it to {place.path}/etc/site.ini "
         f"into a folder that takes the place of the link {place.path}/etc before it can be shared"
     )
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+def test_files_of_a_staged_release_outlive_a_power_failure(place: Place) -> None:
+    files = [*(entry(f"conf/{number}.cfg", b"content") for number in range(9)), entry("own.cfg", b"written")]
+    disk, srv, snapshot = image(place.root / "disk"), place.root / "srv", place.root / "snapshot"
+    srv.mkdir()
+    with attached(["-o", "loop", str(disk), str(srv)], srv):
+        agent = place.agent()
+        agent.request("layout")
+        send_files(agent, [(b"content", "a.cfg")])
+        staged = agent.request("stage", {**record(*files), "written": {"own.cfg": "written"}})
+        copy_of_one_moment(disk, snapshot)
+        place.end()
+        assert staged.result["state"] == "staging"
+    with attached(["-o", "loop", str(snapshot), str(srv)], srv):
+        release = place.path / "releases/0001-aaaaaaaa"
+        assert place.state(release.name) == "staging"
+        assert [file["name"] for file in files if (release / file["name"]).stat().st_size != 7] == []
