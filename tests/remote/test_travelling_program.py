@@ -6,6 +6,8 @@ What does not belong here: starting it (``test_agent_client.py``).
 from __future__ import annotations
 
 import ast
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -75,3 +77,13 @@ def test_what_travels_needs_no_file_and_says_where_it_failed(tmp_path: Path) -> 
     ran = subprocess.run(argv, cwd="/", capture_output=True, text=True, timeout=60, check=False)
     assert ran.stderr.rstrip().endswith("ValueError: ('asked', 3)")
     assert 'File "hostout_agent/other.py", line 6, in fail' in ran.stderr
+
+
+def test_names_are_utf_8_whatever_the_locale_of_the_host_is(tmp_path: Path) -> None:
+    latin = ["localedef", "-i", "en_US", "-f", "ISO-8859-1", str(tmp_path / "en_US.ISO-8859-1")]
+    if shutil.which("localedef") is None or subprocess.run(latin, capture_output=True, check=False).returncode:
+        pytest.skip("no other locale than this machine's can be made")
+    argv = shipping.program(PACKAGE, {"part": "host1", "path": str(tmp_path / "srv-\u0142")}).argv
+    env = {"PATH": os.environ["PATH"], "LOCPATH": str(tmp_path), "LC_ALL": "en_US.ISO-8859-1"}
+    ran = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+    assert json.loads(ran.stdout.split(b"\n")[1])["event"] == "ready"

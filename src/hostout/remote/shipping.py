@@ -52,11 +52,12 @@ LOADER = (
     "for f,t in zip((z,q),d.split('.')):\n"
     " os.write(f,zlib.decompress(binascii.a2b_base64(t)))\n"
     "p='/proc/self/fd/%d'\n"
-    "os.execv(sys.executable,[sys.executable,'-I','-S','-B',p%z,p%q])"
+    "os.execv(sys.executable,[sys.executable,'-I','-S','-B','-X','utf8',p%z,p%q])"
 )
 """Puts program and question into memory files and becomes that program, so that the process list shows neither.
 
 Both are its first argument, or in the file that its third one names, or come by standard input when it asks.
+Names of files are UTF-8 to it, as they are to what it runs, whatever the locale of the host is.
 """
 
 START = (
