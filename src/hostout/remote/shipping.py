@@ -52,7 +52,7 @@ LOADER = (
     "for f,t in zip((z,q),d.split('.')):\n"
     " os.write(f,zlib.decompress(binascii.a2b_base64(t)))\n"
     "p='/proc/self/fd/%d'\n"
-    "os.execv(sys.executable,[sys.executable,'-I','-S','-B','-X','utf8',p%z,p%q])"
+    "os.execv(sys.executable,[sys.executable,'-X','utf8','-I','-S','-B',p%z,p%q])"
 )
 """Puts program and question into memory files and becomes that program, so that the process list shows neither.
 
