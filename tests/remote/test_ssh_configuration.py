@@ -58,6 +58,15 @@ def test_a_block_goes_on_after_an_included_file(home: Path) -> None:
     assert target().user == getpass.getuser()
 
 
+def test_what_a_block_includes_is_for_its_hosts_only(home: Path) -> None:
+    write(home, "Host *.work !secret.work\n Include work\n Port 7\nMatch tagged a\n Include work\n")
+    write(home, "Host *\n User joe\nMatch all\n ProxyJump bastion\nHost b.work\n User late\n HostName b\n", "work")
+    inside, outside = target("a.work"), target("secret.work")
+    assert (inside.user, inside.proxy_jump, inside.port) == ("joe", ("bastion",), 7)
+    assert (outside.user, outside.proxy_jump, outside.port) == (getpass.getuser(), (), 22)
+    assert [target(name).hostname for name in ("a.work", "b.work")] == ["a.work", "b"]
+
+
 def test_the_file_of_the_system_comes_last(home: Path) -> None:
     write(home, "Host web\n User mine\n")
     sshconfig.SYSTEM.parent.mkdir()
@@ -86,7 +95,54 @@ def test_jump_hosts_in_their_order(home: Path) -> None:
     assert target("direct").proxy_jump == ()
 
 
-@pytest.mark.parametrize("text", ["Host web\n Port many\n", "Rubbish\n"])
+@pytest.mark.parametrize(
+    ("header", "holds"),
+    [
+        ("Match final all", True),  # how Fedora's and Red Hat's own configuration begins
+        ("Match canonical all", False),
+        ("Match Host web", True),
+        ("Match HOST other", False),
+        ("Match !host web", False),
+        ('Match originalhost "web,other" user "me,you"', True),
+        ("Match tagged prod", False),
+        ("Match host web localnetwork 10.0.0.0/8", False),
+        ("Match sessiontype shell", False),
+        ("Host other # used to be web", False),
+        ("Host web # old", True),
+        ("Host w?b !o*", True),
+        ("Host * !web", False),
+        ("Host\tweb", True),
+    ],
+)
+def test_a_block_holds_for_whom_openssh_says(home: Path, header: str, holds: bool) -> None:
+    write(home, f"Host *\n User me\n{header}\n Port 7\n")
+    assert target().port == (7 if holds else 22)
+
+
+def test_comments_behind_a_value_do_not_count(home: Path) -> None:
+    write(home, "Include\tmore # it's mine\nHost web\n HostName 192.0.2.7 # don't\n ProxyCommand nc '#' # %h\n")
+    write(home, 'Port 7 #\nUser "a#b"\n', "more")
+    found = target()
+    assert (found.hostname, found.port, found.user) == ("192.0.2.7", 7, "a#b")
+    assert found.proxy_command == "nc '#' # 192.0.2.7"
+
+
+def test_names_of_files_may_have_blanks(home: Path) -> None:
+    write(home, 'UserKnownHostsFile "/my hosts" "/yours"\nGlobalKnownHostsFile "/our hosts"\n')
+    assert target().user_known_hosts == ("/my hosts", "/yours")
+    assert target().global_known_hosts == ("/our hosts",)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("none", None), ("90", 90), ("1m", 60), ("1M30s", 90)])
+def test_a_time_limit_may_have_units(home: Path, text: str, seconds: float | None) -> None:
+    write(home, f"ConnectTimeout {text}\n")
+    assert target().connect_timeout == seconds
+
+
+SENSELESS = ["Host web\n Port many\n", "Rubbish\n", 'Include "a\n', 'UserKnownHostsFile "a\n', "ConnectTimeout soon\n"]
+
+
+@pytest.mark.parametrize("text", SENSELESS)
 def test_a_configuration_that_makes_no_sense_is_one_line(home: Path, text: str) -> None:
     write(home, text)
     with pytest.raises(ConfigurationError) as caught:

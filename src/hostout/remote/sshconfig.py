@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import glob
 import io
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,24 @@ from hostout.errors import ConfigurationError
 
 SYSTEM = Path("/etc/ssh/ssh_config")
 DEEPEST_INCLUDE = 16
+
+KEYWORD = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.*)")
+WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\S)+""")
+COMMANDS = ("proxycommand", "localcommand", "remotecommand", "knownhostscommand")
+"""What takes the rest of its line as it stands; of all others a word that begins with ``#`` begins a comment."""
+
+CRITERIA = ("all", "canonical", "final", "exec", "host", "originalhost", "user", "localuser")
+"""What a ``Match`` may ask that we have an answer to."""
+
+NEVER = ("originalhost", "!*")
+"""What holds for nobody."""
+
+_Criteria = tuple[tuple[str, ...], ...]
+"""Each a name and what is compared with it."""
+
+TIME = re.compile(r"(\d+)([smhdw]?)")
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
 USER_KNOWN_HOSTS = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
 GLOBAL_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 
@@ -76,25 +95,31 @@ def _home() -> Path:
 
 def _parse(config: paramiko.SSHConfig, file: Path, base: Path) -> None:
     try:
-        config.parse(io.StringIO("\n".join(_lines(file, base, "Host *", 0))))
+        config.parse(io.StringIO("\n".join(_lines(file, base, (), 0))))
     except ConfigParseError as error:
         raise ConfigurationError(f"{file}: {error}") from error
 
 
-def _lines(file: Path, base: Path, block: str, depth: int) -> Iterator[str]:
-    """The lines of a file with those it includes; after an included file the block that includes it goes on."""
+def _lines(file: Path, base: Path, within: _Criteria, depth: int) -> Iterator[str]:
+    """The lines of a file with those it includes.
+
+    All of an included file counts where the block that includes it does, its own blocks too; after it that block
+    goes on.
+    """
     if depth > DEEPEST_INCLUDE or not file.is_file():
         return
+    block = within
     for line in _text(file).splitlines():
         word, value = _keyword(line)
         if word == "include":
             for included in _included(value, base):
                 yield from _lines(included, base, block, depth + 1)
-                yield block
-            continue
-        if word in ("host", "match"):
-            block = line
-        yield line
+                yield _header(block)
+        elif word in ("host", "match"):
+            block = (*within, *_criteria(word, value))
+            yield _header(block)
+        else:
+            yield _as_paramiko_reads(word, value)
 
 
 def _text(file: Path) -> str:
@@ -105,12 +130,58 @@ def _text(file: Path) -> str:
 
 
 def _keyword(line: str) -> tuple[str, str]:
-    word, _, value = line.strip().replace("=", " ", 1).partition(" ")
-    return word.lower(), value.strip()
+    """The keyword in small letters and its value without a comment; empty where the line has neither."""
+    match = KEYWORD.fullmatch(line.rstrip())
+    if match is None:
+        return line.strip(), ""
+    word = match[1].lower()
+    return word, match[2] if word in COMMANDS else _uncommented(match[2])
+
+
+def _uncommented(value: str) -> str:
+    for word in WORD.finditer(value):
+        if word[0].startswith("#"):
+            return value[: word.start()].rstrip()
+    return value
+
+
+def _as_paramiko_reads(word: str, value: str) -> str:
+    """The line in words that mean the same to paramiko: it takes off the outer quotes of several files in quotes."""
+    if word in ("userknownhostsfile", "globalknownhostsfile"):
+        value = shlex.join(_split(value))
+    return f"{word} {value}".rstrip()
+
+
+def _criteria(word: str, value: str) -> _Criteria:
+    """What a ``Host`` or ``Match`` asks. paramiko would take what it does not know for true: here it never is."""
+    if word == "host":
+        return (("originalhost", ",".join(_split(value))),)
+    words = iter(_split(value))
+    criteria = [(word.lower(), *(() if _alone(word) else (next(words, ""),))) for word in words]
+    if any(name.removeprefix("!") not in CRITERIA for name, *_ in criteria):
+        return (NEVER,)
+    return tuple(criterion for criterion in criteria if criterion != ("all",))
+
+
+def _header(criteria: _Criteria) -> str:
+    """Of a block for which all of them have to hold."""
+    return f"Match {shlex.join(word for criterion in criteria for word in criterion)}" if criteria else "Match all"
+
+
+def _alone(criterion: str) -> bool:
+    """Whether nothing is compared with it."""
+    return criterion.lower().removeprefix("!") in ("all", "canonical", "final")
+
+
+def _split(value: str) -> list[str]:
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise ConfigurationError(f"ssh configuration: {value}: {error}") from error
 
 
 def _included(value: str, base: Path) -> Iterator[Path]:
-    for pattern in shlex.split(value):
+    for pattern in _split(value):
         full = base / Path(pattern).expanduser()
         yield from (Path(found) for found in sorted(glob.glob(str(full))))  # noqa: PTH207 - an absolute pattern
 
@@ -120,7 +191,7 @@ def target(config: paramiko.SSHConfig, address: str) -> Target:
     try:
         found = config.lookup(address)
         port = int(found.get("port", 22))
-        connect_timeout = float(found["connecttimeout"]) if "connecttimeout" in found else None
+        connect_timeout = _seconds(found.get("connecttimeout", "none"))
     except (ValueError, SSHException) as error:
         raise ConfigurationError(f"ssh configuration of {address}: {error}") from error
     jump = found.get("proxyjump", "none")
@@ -146,5 +217,15 @@ def _yes(value: str | None) -> bool:
     return (value or "no").lower() in ("yes", "true")
 
 
+def _seconds(value: str) -> float | None:
+    """A time as OpenSSH writes it: ``90``, ``90s``, ``1m30``; ``None`` for ``none``. Raises ValueError."""
+    if value.lower() == "none":
+        return None
+    found = TIME.findall(value.lower())
+    if not found or "".join(map("".join, found)) != value.lower():
+        raise ValueError(f"ConnectTimeout is no time: {value}")
+    return float(sum(int(number) * UNITS[unit] for number, unit in found))
+
+
 def _files(value: str) -> tuple[str, ...]:
-    return tuple(str(Path(word).expanduser()) for word in shlex.split(value) if word.lower() != "none")
+    return tuple(str(Path(word).expanduser()) for word in _split(value) if word.lower() != "none")
