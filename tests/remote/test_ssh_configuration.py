@@ -139,6 +139,22 @@ def test_a_time_limit_may_have_units(home: Path, text: str, seconds: float | Non
     assert target().connect_timeout == seconds
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "jump", "command"),
+    [
+        ("ProxyJump a", "ProxyCommand nc", ("a",), None),
+        ("ProxyCommand nc", "ProxyJump a", (), "nc"),
+        ("ProxyCommand none", "ProxyJump a", (), None),
+        ("ProxyJump none", "ProxyCommand nc", (), "nc"),
+    ],
+)
+def test_the_way_that_is_set_first_is_taken(
+    home: Path, first: str, then: str, jump: tuple[str, ...], command: str | None
+) -> None:
+    write(home, f"Host web\n {first}\nHost *\n {then}\n")
+    assert (target().proxy_jump, target().proxy_command) == (jump, command)
+
+
 SENSELESS = ["Host web\n Port many\n", "Rubbish\n", 'Include "a\n', 'UserKnownHostsFile "a\n', "ConnectTimeout soon\n"]
 
 

@@ -11,7 +11,7 @@ import glob
 import io
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,7 +194,7 @@ def target(config: paramiko.SSHConfig, address: str) -> Target:
         connect_timeout = _seconds(found.get("connecttimeout", "none"))
     except (ValueError, SSHException) as error:
         raise ConfigurationError(f"ssh configuration of {address}: {error}") from error
-    jump = found.get("proxyjump", "none")
+    jump, command = _way(found)
     return Target(
         alias=address,
         hostname=found.get("hostname", address),
@@ -202,8 +202,8 @@ def target(config: paramiko.SSHConfig, address: str) -> Target:
         user=found.get("user") or getpass.getuser(),
         identity_files=tuple(str(Path(f).expanduser()) for f in found.get("identityfile", []) if f != "none"),
         identities_only=_yes(found.get("identitiesonly")),
-        proxy_jump=() if jump.lower() == "none" else tuple(hop.strip() for hop in jump.split(",")),
-        proxy_command=found.get("proxycommand"),
+        proxy_jump=jump,
+        proxy_command=command,
         host_key_alias=found.get("hostkeyalias"),
         user_known_hosts=_files(found.get("userknownhostsfile", USER_KNOWN_HOSTS)),
         global_known_hosts=_files(found.get("globalknownhostsfile", GLOBAL_KNOWN_HOSTS)),
@@ -211,6 +211,16 @@ def target(config: paramiko.SSHConfig, address: str) -> Target:
         hash_known_hosts=_yes(found.get("hashknownhosts")),
         connect_timeout=connect_timeout,
     )
+
+
+def _way(found: Mapping[str, str | None]) -> tuple[tuple[str, ...], str | None]:
+    """The jump hosts or the command, whichever was set first; ``ProxyJump none`` only says that there are none."""
+    for name, value in found.items():
+        if name == "proxycommand":
+            return (), value
+        if name == "proxyjump" and value and value.lower() != "none":
+            return tuple(hop.strip() for hop in value.split(",")), None
+    return (), None
 
 
 def _yes(value: str | None) -> bool:
