@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,16 @@ def test_another_fingerprint_is_refused(stranger: EmbeddedHost, log_in: LogIn) -
     message = refused(log_in, stranger, host_key="SHA256:AAAAAAAA")
     assert stranger.fingerprint in message
     assert "SHA256:AAAAAAAA" in message
+
+
+def test_an_md5_fingerprint_is_compared_as_well(stranger: EmbeddedHost, log_in: LogIn) -> None:
+    digest = hashlib.md5(stranger.host_key.asbytes()).hexdigest()
+    right = "MD5:" + ":".join(digest[at : at + 2] for at in range(0, 32, 2))
+    wrong = f"{right[:-1]}{'1' if right[-1] == '0' else '0'}"
+    message = refused(log_in, stranger, host_key=wrong, person=Person(yes=True))
+    assert wrong in message
+    assert right in message
+    log_in(stranger, host_key=right)
 
 
 @pytest.mark.parametrize("option", ["ask", "accept-new", "pinned"])

@@ -22,7 +22,7 @@ ASK, ACCEPT_NEW = "ask", "accept-new"
 
 
 class HostKeys:
-    """The keys of one target. ``option`` is ``ask``, ``accept-new``, or fingerprints ``SHA256:…``."""
+    """The keys of one target. ``option`` is ``ask``, ``accept-new``, or fingerprints ``SHA256:…`` or ``MD5:…``."""
 
     def __init__(self, target: Target, option: str, ask: Asker, emit: Emit, label: str) -> None:
         self.target = target
@@ -43,7 +43,7 @@ class HostKeys:
         shown = " ".join((key.get_name(), knownhosts.fingerprint(key.asbytes())))
         if opinion.entry and opinion.verdict in (Verdict.REVOKED, Verdict.CHANGED):
             raise self._contradicted(opinion.verdict, opinion.entry, shown)
-        if self.option.upper().startswith("SHA256:"):
+        if self.option not in (ASK, ACCEPT_NEW):
             self._compare(key, shown)
         elif opinion.verdict is Verdict.UNKNOWN:
             self._decide(key, shown, opinion)
@@ -61,8 +61,9 @@ class HostKeys:
 
     def _compare(self, key: paramiko.PKey, shown: str) -> None:
         wanted = [word.rstrip("=") for word in self.option.replace(",", " ").split()]
-        if knownhosts.fingerprint(key.asbytes()) not in wanted:
-            raise self._refused(f"it shows the host key {shown}, the option host-key has {self.option}")
+        if not {knownhosts.fingerprint(key.asbytes()), old := knownhosts.old_fingerprint(key.asbytes())} & {*wanted}:
+            also = f" ({old})" if self.option.startswith("MD5:") else ""
+            raise self._refused(f"it shows the host key {shown}{also}, the option host-key has {self.option}")
 
     def _decide(self, key: paramiko.PKey, shown: str, opinion: Opinion) -> None:
         """An unknown key. A host of which another type is known is never accepted unasked."""

@@ -142,6 +142,11 @@ def fingerprint(key: bytes) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
 
 
+def old_fingerprint(key: bytes) -> str:
+    """``MD5:…`` as ``ssh-keygen -E md5`` prints it, and older programs did."""
+    return "MD5:" + hashlib.md5(key, usedforsecurity=False).digest().hex(":")
+
+
 def hashed(name: str) -> str:
     """A name as ``HashKnownHosts`` writes it."""
     salt = os.urandom(20)
