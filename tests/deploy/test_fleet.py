@@ -72,6 +72,22 @@ def test_what_is_wrong_with_one_ends_it_for_all_before_any_is_connected_to() -> 
     assert log == ["check a", "check b", "check c", "package a", "package b"]
 
 
+def test_what_goes_wrong_here_is_told_of_the_host_that_it_is_for() -> None:
+    log: list[str] = []
+    with pytest.raises(PackagingError) as caught:
+        prepared(Stand("a", log), Stand("b", log, {"package": PackagingError("no wheel")}))
+    assert caught.value.host == "b"
+
+
+def test_a_host_that_cannot_be_begun_early_keeps_no_other_out() -> None:
+    log: list[str] = []
+    broken = HostoutError("its hook fails", host="b")
+    fails = {"begin": broken, "ask": broken}
+    found = prepared(Stand("a", log), Stand("b", log, fails), Stand("c", log), keep_going=True)
+    assert found == {"b": broken}
+    assert log[-4:] == ["begin b", "begin c", "ask b", "ask c"]
+
+
 def test_with_keep_going_the_others_are_asked_all_the_same() -> None:
     log: list[str] = []
     gone, broken = ConnectionFailed("gone"), PackagingError("no wheel")

@@ -5,6 +5,7 @@ What does not belong here: what happens on one host (``engine``).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -50,6 +51,8 @@ def prepare(candidates: Sequence[Candidate], extent: Extent, *, keep_going: bool
             try:
                 phase(candidate)
             except HostoutError as error:
+                # what goes wrong here knows of no host
+                error.host = error.host or name
                 if not keep_going:
                     raise
                 failed[name] = error
@@ -80,6 +83,8 @@ def _ask(
             first.append(candidate)
             for other in candidates[candidates.index(candidate) + 1 :]:
                 if other.host.name not in failed:
-                    other.host.deployment.begin(extent)
+                    # what is wrong with it is told when its own turn comes
+                    with contextlib.suppress(HostoutError):
+                        other.host.deployment.begin(extent)
 
     return ask
