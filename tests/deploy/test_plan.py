@@ -150,6 +150,7 @@ def test_what_an_earlier_deployment_left_behind_is_not_built_or_made_live() -> N
     [
         ("/srv/host1/releases/0007-3f9a1c2b/bin/x\n/srv/host1/releases/0007-3f9a1c2b\n", ("0007-3f9a1c2b", "bin/x")),
         ("/srv/host1/var/x\n/srv/host1/releases/0007-3f9a1c2b\n", None),
+        ("Hi!\n\n/srv/host1/releases/0007-3f/bin/x\n/srv/host1/releases/0007-3f\n", ("0007-3f", "bin/x")),
         ("/srv/host1/releases/0007-3f9a1c2bx/y\n/srv/host1/releases/0007-3f9a1c2b\n", None),
         ("/srv/host1/current/x\n", None),
         ("/srv/host1/current/x\n/srv/host1/current\n", None),
@@ -226,3 +227,7 @@ def test_the_login_user_builds_no_sudo_parts() -> None:
 def test_a_rollback_without_a_target_leaves_the_choice_to_the_host() -> None:
     assert plan.rollback("", False, HOST, plan.Hooks()).args["to"] is None
     assert plan.rollback("-2", True, HOST, plan.Hooks()).args["to"] == "-2"
+
+
+def test_the_readlink_of_busybox_takes_one_name() -> None:
+    assert plan.put_where(HOST, "/a b") == f"readlink -f -- '/a b'; readlink -f -- {HOST.path}/current"

@@ -447,12 +447,16 @@ def put(name: str, file: str) -> Step:
 
 def put_where(host: Host, target: str) -> str:
     """A shell line that says where ``target`` really lies, and which folder the live release is."""
-    return shell("readlink -f -- {} {}", target, f"{host.path}/current")
+    # the readlink of busybox takes one name
+    return shell("readlink -f -- {}; readlink -f -- {}", target, f"{host.path}/current")
 
 
 def put_into(host: Host, said: str) -> tuple[str, str] | None:
-    """The live release and the file in it, from what that line said; ``None`` for a file anywhere else."""
-    lines = said.splitlines()
+    """The live release and the file in it, from what that line said; ``None`` for a file anywhere else.
+
+    What a login shell prints stands before.
+    """
+    lines = said.splitlines()[-2:]
     if len(lines) != 2 or not lines[0].startswith(f"{lines[1]}/"):
         return None
     folder, name = lines[1].rsplit("/", 1)
