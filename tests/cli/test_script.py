@@ -337,6 +337,16 @@ def test_the_next_host_is_logged_into_while_a_command_runs_on_the_one_before(
     assert done.stdout.count(" out: on\n") == 3
 
 
+def test_put_leaves_its_standard_input_to_whoever_reads_it_next(records: Records, start: Start) -> None:
+    start()
+    loop = "while read -r name; do echo $name > $name; " + shlex.join(records.command("host1", "put")) + " $name; done"
+    done = subprocess.run(
+        ["/bin/sh", "-c", loop], input="one\ntwo\nthree\n", cwd=records.folder, env=records.environment(), text=True,
+        capture_output=True, timeout=WAIT, check=True,
+    )  # fmt: skip
+    assert done.stdout.count("Done.") == 3
+
+
 def test_a_host_that_cannot_be_reached_is_said_when_its_turn_comes(records: Records, start: Start) -> None:
     first = start("host1")
     records.part("host2", host="127.0.0.1:1", path="/x")

@@ -220,7 +220,8 @@ class Deployment:
 
     def note_put(self, target: str) -> None:
         """What was put into the live release is noted down there: it is not what was deployed."""
-        asked = self.around.connection().run(plan.put_where(self.host, target), hide=True, warn=True)
+        line = plan.put_where(self.host, target)
+        asked = self.around.connection().run(line, hide=True, warn=True, in_stream=False)
         found = plan.put_into(self.host, asked.stdout)
         if found:
             self._do(plan.put(*found))

@@ -217,8 +217,8 @@ class Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no type
         return self._execute("sudo", command, start, options)
 
     def root(self, line: str) -> Any:
-        """Runs a shell line of ours as root."""
-        return self.sudo(line)
+        """Runs a shell line of ours as root; our standard input is not for it."""
+        return self.sudo(line, in_stream=False)
 
     def become(self, channel: paramiko.Channel, token: str) -> tuple[bytes, bytes]:
         """The dialogue with sudo on a channel whose command was made by ``as_user``; returns what was read too far."""
