@@ -168,6 +168,10 @@ def _inspection() -> Inspection:
 
 
 def _same_place(path: str) -> str:
-    """A relative path stays what it is on the other side; of any other only the name is left."""
+    """A relative path stays what it is on the other side; of any other only the name is left.
+
+    A slash at its end, which a shell puts there that completes names, says nothing about the other side.
+    """
+    path = posixpath.normpath(path)
     inside = not posixpath.isabs(path) and ".." not in Path(path).parts
-    return path if inside else posixpath.basename(posixpath.normpath(path))
+    return path if inside else posixpath.basename(path)

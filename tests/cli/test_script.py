@@ -337,6 +337,18 @@ def test_the_next_host_is_logged_into_while_a_command_runs_on_the_one_before(
     assert done.stdout.count(" out: on\n") == 3
 
 
+def test_a_folder_with_a_slash_behind_it_is_put_and_fetched_in_its_own_place(records: Records, start: Start) -> None:
+    there = start().home / "app" / "media"
+    here = records.folder / "media"
+    for folder in (here, there):
+        folder.mkdir()
+    (here / "new").write_text("")
+    assert records.call("host1", "put", "media/").returncode == 0
+    (there / "more").write_text("")
+    assert records.call("host1", "get", "media/").returncode == 0
+    assert [sorted(entry.name for entry in folder.iterdir()) for folder in (here, there)] == [["more", "new"]] * 2
+
+
 def test_put_leaves_its_standard_input_to_whoever_reads_it_next(records: Records, start: Start) -> None:
     start()
     loop = "while read -r name; do echo $name > $name; " + shlex.join(records.command("host1", "put")) + " $name; done"
