@@ -7,16 +7,23 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from paramiko.common import AUTH_FAILED, AUTH_PARTIALLY_SUCCESSFUL
+from paramiko.server import InteractiveQuery
 
+from hostout import testing
 from hostout.errors import ConfigurationError, ConnectionFailed
 from hostout.model import Secret
+from hostout.remote.connection import Connection
 from hostout.remote.credentials import PasswordCache
+from hostout.remote.early import Early, InTurn
 from hostout.testing import EmbeddedHost, make_key
-from listening import LogIn, Person
+from listening import QUICK, LogIn, Person
 
 
 @pytest.fixture
@@ -131,6 +138,68 @@ def test_keyboard_interactive_takes_the_same_password(log_in: LogIn, tmp_path: P
         log_in(host)
         assert host.attempts == ["keyboard-interactive"]
         assert "was not accepted" in refused(log_in, host, password="wrong")
+
+
+@pytest.fixture
+def code_server(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedHost]:
+    """A host that wants the code 123 besides the password: asked for together, or (``password``) behind it."""
+
+    class WithCode(testing._Rules):
+        passed = False
+
+        def get_allowed_auths(self, username: str) -> str:
+            return "keyboard-interactive" if self.host.interactive or self.passed else "password"
+
+        def check_auth_password(self, username: str, password: str) -> int:
+            self.passed = password == "right"
+            return AUTH_PARTIALLY_SUCCESSFUL if self.passed else AUTH_FAILED
+
+        def check_auth_interactive(self, username: str, submethods: str) -> InteractiveQuery:
+            password = () if self.passed else (("Password: ", False),)
+            return InteractiveQuery("", "", *password, ("Code: ", False))
+
+        def check_auth_interactive_response(self, responses: list[str]) -> int:
+            return self._decide("code", self.host.user, responses == (["123"] if self.passed else ["right", "123"]))
+
+    monkeypatch.setattr(testing, "_Rules", WithCode)
+    with EmbeddedHost(tmp_path / "code", password="right", interactive=True) as host:
+        host.write_known_hosts(home / ".ssh" / "known_hosts")
+        yield host
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_code_besides_the_password_is_asked_for(code_server: EmbeddedHost, log_in: LogIn, together: bool) -> None:
+    code_server.interactive = together
+    person = Person(secrets=["123"])
+    assert log_in(code_server, person=person).run("echo in", hide=True).stdout == "in\n"
+    assert person.asked == ["Code: "]
+    if not together:
+        assert "was not accepted" in refused(log_in, code_server, person=Person(secrets=["321"]))
+
+
+def test_who_types_a_code_is_waited_for(code_server: EmbeddedHost, log_in: LogIn) -> None:
+    class Slow(Person):
+        def secret(self, prompt: str) -> str | None:
+            time.sleep(1.5)
+            return super().secret(prompt)
+
+    log_in(code_server, person=Slow(secrets=["123"]), limits=replace(QUICK, login=1))
+
+
+def test_nobody_is_asked_for_a_code_before_the_turn_of_the_host(code_server: EmbeddedHost, log_in: LogIn) -> None:
+    person, early = Person(secrets=["123"]), Early[Connection]()
+    early.begin("host1", lambda: log_in(code_server, person=InTurn(person)))
+    assert early.take("host1") is None
+    assert not person.asked
+
+
+def test_ctrl_c_at_the_question_for_a_code_is_met_by_who_asks(code_server: EmbeddedHost, log_in: LogIn) -> None:
+    class Gone(Person):
+        def secret(self, prompt: str) -> str | None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        log_in(code_server, person=Gone())
 
 
 # keys

@@ -6,7 +6,7 @@ What does not belong here: where passwords come from (``credentials``).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from paramiko.ssh_exception import BadAuthenticationType, SSHException
 from hostout.errors import ConfigurationError, ConnectionFailed
 from hostout.model import Secret
 from hostout.remote.credentials import TRIES, Passwords
+from hostout.remote.questions import Questions
 from hostout.remote.sshconfig import Target
 
 DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
@@ -146,8 +147,10 @@ class Login:
         offered = 0
         for password in self.passwords.candidates(self._prompt()):
             offered += 1
-            if self._accepted(method, password):
+            further = self._tried(method, password)
+            if further is not None:
                 self.passwords.worked(password)
+                self._with_more(further)
                 return
         if offered:
             raise self._failure(f"the password of {self.target.user} was not accepted")
@@ -158,7 +161,20 @@ class Login:
             )
         )
 
-    def _method(self, allowed: tuple[str, ...]) -> Callable[[Secret], object] | None:
+    def _with_more(self, wanted: tuple[str, ...]) -> None:
+        """What the host wants behind the password: a one-time code, say."""
+        if not wanted:
+            return
+        if INTERACTIVE not in wanted:
+            raise self._failure(f"behind the password the host wants {' or '.join(wanted)} as well")
+        try:
+            further = Questions(self.transport, self._ask)(self.target.user)
+        except FAILURES as error:
+            self._still_there(error)
+            raise self._failure("what it asks for behind the password was not accepted") from error
+        self._with_more(further)
+
+    def _method(self, allowed: tuple[str, ...]) -> Callable[[Secret], Sequence[str]] | None:
         if PASSWORD in allowed:
             return self._plain
         return self._interactive if INTERACTIVE in allowed else None
@@ -166,29 +182,25 @@ class Login:
     def _prompt(self) -> str:
         return f"Password for {self.target.user} at {self.target.hostname}: "
 
-    def _accepted(self, method: Callable[[Secret], object], password: Secret) -> bool:
+    def _tried(self, method: Callable[[Secret], Sequence[str]], password: Secret) -> tuple[str, ...] | None:
+        """What is still asked for after a password was accepted; ``None`` when it was not."""
         try:
-            method(password)
+            return tuple(method(password))
         except FAILURES as error:
             self._still_there(error)
-            return False
-        return True
+            return None
 
-    def _plain(self, password: Secret) -> object:
+    def _plain(self, password: Secret) -> Sequence[str]:
         return self.transport.auth_password(self.target.user, password.reveal(), fallback=False)
 
-    def _interactive(self, password: Secret) -> object:
+    def _interactive(self, password: Secret) -> Sequence[str]:
         """The first hidden question gets the password; whatever else is asked (a one-time code) goes to a person."""
         unused = [password.reveal()]
+        return Questions(
+            self.transport, lambda text, shown: unused.pop() if unused and not shown else self._ask(text, shown)
+        )(self.target.user)
 
-        def answer(title: str, instructions: str, questions: list[tuple[str, bool]]) -> list[str]:
-            return [self._answer(text, shown, unused) for text, shown in questions]
-
-        return self.transport.auth_interactive(self.target.user, answer)
-
-    def _answer(self, text: str, shown: bool, unused: list[str]) -> str:
-        if not shown and unused:
-            return unused.pop()
+    def _ask(self, text: str, shown: bool) -> str:
         ask = self.passwords.ask
         return (ask.line(text) if shown else ask.secret(text)) or ""
 
