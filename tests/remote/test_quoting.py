@@ -29,6 +29,11 @@ def test_any_text_arrives_as_typed(text: str) -> None:
     assert by_login_shell(call('printf %s "$1"', text)) == text
 
 
+@pytest.mark.parametrize("line", ["echo $HOME", "echo `id`", "x=it; echo \"$x\""])
+def test_no_backslash_stands_before_what_csh_and_fish_expand_all_the_same(line: str) -> None:
+    assert "\\" not in sh(line)
+
+
 def test_exactly_one_expansion_happens() -> None:
     assert by_login_shell(sh("x='$HOME'; echo $HOME \"$x\" \\$HOME '`echo no`'")) == "/home/me $HOME $HOME `echo no`\n"
 

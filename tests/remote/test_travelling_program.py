@@ -17,6 +17,7 @@ import pytest
 
 from hostout.remote import shipping
 from hostout.remote.agent import PACKAGE
+from hostout.remote.sudo import as_user, beside
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
@@ -58,6 +59,14 @@ def test_what_travels_is_the_program_that_was_tested_down_to_its_line_numbers(pa
 def test_the_agent_fits_into_the_command_that_starts_it() -> None:
     program = shipping.program(PACKAGE, {"files": ["0" * 64] * 200})
     assert program.later == b""
+
+
+@pytest.mark.parametrize("through_sudo", [True, False])
+def test_a_login_shell_that_takes_no_newline_between_quotes_starts_it(through_sudo: bool) -> None:
+    """csh is one."""
+    program = shipping.program(PACKAGE, {"files": ["a\nb"]}, through_sudo=through_sudo)
+    argv = beside(program.beside, as_user("root", "token", program.argv))
+    assert "\n" not in "".join(argv)
 
 
 def test_what_travels_needs_no_file_and_says_where_it_failed(tmp_path: Path) -> None:

@@ -28,10 +28,15 @@ def double_quoted(text: str) -> str:
 def sh(line: str) -> str:
     """``sh -c "line"``: the login shell passes the line on, one expansion happens, by that ``sh``.
 
+    >>> sh("cd /srv && pwd")
+    'sh -c "cd /srv && pwd"'
     >>> sh("cd /srv && echo $HOME")
-    'sh -c "cd /srv && echo \\\\$HOME"'
+    "sh -c 'cd /srv && echo $HOME'"
     """
-    return " ".join(("sh", "-c", double_quoted(line)))
+    # between double quotes csh and fish expand these whatever stands before; between single ones fish takes two
+    # backslashes for one
+    expanded = any(sign in line for sign in "$`") and "\\" not in line
+    return " ".join(("sh", "-c", shlex.quote(line) if expanded else double_quoted(line)))
 
 
 def in_folder(path: str, line: str) -> str:

@@ -37,7 +37,7 @@ COMMENT = re.compile(r"^ *# .*$", re.MULTILINE)
 SEND = "hostout: send"
 """What the loader says when it wants the program by standard input."""
 
-LOADER = (
+_LOADER = (
     "import binascii,os,sys,zlib\n"
     "d,n=sys.argv[1],int(sys.argv[2])\n"
     "if len(d)<n and len(sys.argv)>3:\n"
@@ -54,10 +54,12 @@ LOADER = (
     "p='/proc/self/fd/%d'\n"
     "os.execv(sys.executable,[sys.executable,'-X','utf8','-I','-S','-B',p%z,p%q])"
 )
+LOADER = f"import base64;exec(base64.b64decode('{base64.b64encode(_LOADER.encode()).decode()}'))"
 """Puts program and question into memory files and becomes that program, so that the process list shows neither.
 
-Both are its first argument, or in the file that its third one names, or come by standard input when it asks.
-Names of files are UTF-8 to it, as they are to what it runs, whatever the locale of the host is.
+Both are its first argument, or in the file that its third one names, or come by standard input when it asks. Names of
+files are UTF-8 to it, as they are to what it runs, whatever the locale of the host is. It is one line, because csh, which
+may be the login shell, takes no newline between quotes.
 """
 
 START = (
