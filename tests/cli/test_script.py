@@ -526,6 +526,10 @@ def go():
             run('pwd')
         put('fabfile.py', 'there.py')
         download('there.py', 'back.py')
+    with cd('~/app'):
+        put('fabfile.py')
+        download('fabfile.py', 'of-home.py')
+    put('fabfile.py', '~/')
     run('pwd')
     out = run('echo out; echo err >&2; exit 3', warn_only=True)
     assert (out, out.failed, out.return_code) == ('out', True, 3)
@@ -541,7 +545,8 @@ def test_cd_changes_where_run_and_put_work(records: Records, start: Start) -> No
     assert (done.stderr, done.returncode) == ("", 0)
     out = [line.partition(" out: ")[2] for line in done.stdout.splitlines() if " out: /" in line]
     assert out == [str(host.home / "app" / "a b"), str(host.home), str(host.home / "app")]
-    assert (records.folder / "back.py").read_text() == CD
+    assert (records.folder / "back.py").read_text() == (records.folder / "of-home.py").read_text() == CD
+    assert (host.home / "fabfile.py").read_text() == CD
 
 
 def test_an_old_hostout_command_is_called_through_the_host_object(records: Records, start: Start) -> None:

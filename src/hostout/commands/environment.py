@@ -107,13 +107,20 @@ def shell_cd(directory: str) -> str:
 def put(local_path: str, remote_path: str = "") -> None:
     """Copies a file or folder from here to the host, relative to the home folder (or to where ``cd`` says)."""
     remote_path = remote_path or posixpath.basename(str(local_path).rstrip("/"))
-    current().connection.put(str(local_path), posixpath.join(_directory.get(), remote_path))
+    current().connection.put(str(local_path), _there(remote_path))
 
 
 def download(remote_path: str, local_path: str = "") -> None:
     """Copies a file or folder from the host to here."""
     local_path = local_path or posixpath.basename(remote_path.rstrip("/"))
-    current().connection.get(posixpath.join(_directory.get(), remote_path), str(local_path))
+    current().connection.get(_there(remote_path), str(local_path))
+
+
+def _there(path: str) -> str:
+    """The path as SFTP takes it, which begins in the home folder and knows no ``~``."""
+    whole = posixpath.join(_directory.get(), path)
+    first, _, rest = whole.partition("/")
+    return rest.lstrip("/") or "." if first == "~" else whole
 
 
 def get(name: str, default: Any = _MISSING) -> Any:
