@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import hostout
+from hostout.commands import chain
 from hostout.commands.environment import shell_cd
 from hostout.errors import Aborted, ConfigurationError, HostoutError
 from hostout.model import RunOptions, Secret
@@ -55,6 +56,14 @@ def test_a_function_that_replaces_ends_the_chain(tmp_path: Path) -> None:
     world = World(tmp_path, "from hostout import replaces\n@replaces\ndef go(): pass", "def go(): abort('never')")
     world.host.go()
     assert world.lines == ["Running command 'go' from 'fab0.py'"]
+
+
+def test_a_file_beside_ours_of_a_name_like_ours_is_somebody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "OURS", tmp_path / "fab")
+    with pytest.raises(HostoutError, match=r"fab0\.py', line 1: ZeroDivisionError"):
+        World(tmp_path, "def go(): 1 / 0").host.go()
 
 
 SUPERFUN = [

@@ -20,7 +20,7 @@ from hostout.model import Event
 if TYPE_CHECKING:
     from hostout.commands.host import HostoutHost
 
-OURS = str(Path(__file__).parent.parent)
+OURS = Path(__file__).parent.parent
 """Where an error is our own bug and keeps its traceback."""
 
 
@@ -128,7 +128,7 @@ def guarded(host: HostoutHost, what: str, source: str, call: Callable[[], Any]) 
     except SystemExit as stop:
         raise Aborted(stop.code if isinstance(stop.code, str) else "", host=host.name) from stop
     except Exception as error:
-        if source.startswith(OURS):
+        if Path(source).is_relative_to(OURS):
             raise
         raise HostoutError(_line(what, source, error), host=host.name) from error
 
