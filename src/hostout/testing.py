@@ -423,7 +423,7 @@ class _Rules(paramiko.ServerInterface):
         return True
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        return self._start(channel, command.decode())
+        return self._start(channel, command.decode("utf-8", "surrogateescape"))
 
     def check_channel_shell_request(self, channel: paramiko.Channel) -> bool:
         return self._start(channel, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import io
+import os
 import sys
 import threading
 import time
@@ -44,6 +45,12 @@ def test_output_and_errors_come_line_by_line(server: EmbeddedHost, log_in: LogIn
     assert heard.lines("out") == ["one", "two", "last"]
     assert heard.lines("err") == ["oh"]
     assert (result.stdout, result.stderr, result.ok, result.exited) == ("one\ntwo\nlast", "oh\n", True, 0)
+
+
+def test_what_was_typed_in_another_encoding_arrives_as_it_was(server: EmbeddedHost, log_in: LogIn) -> None:
+    typed, connection = os.fsdecode(b"caf\xe9"), log_in(server)
+    for run in (connection.run, connection.sudo) if os.getuid() == 0 else (connection.run,):
+        assert run(f"printf {typed} | od -An -tx1", hide=True).stdout.split() == ["63", "61", "66", "e9"]
 
 
 def test_output_is_heard_while_the_command_runs(server: EmbeddedHost, log_in: LogIn) -> None:

@@ -123,6 +123,21 @@ def test_a_file_that_cannot_be_replaced_leaves_nothing_behind(
     assert not [path for path in server.home.rglob("*") if path.name.startswith(".hostout")]
 
 
+def test_a_name_may_be_as_long_as_file_systems_take_it(server: EmbeddedHost, log_in: LogIn, tmp_path: Path) -> None:
+    name = "\u20ac" * 85
+    (tmp_path / name).write_text("long")
+    connection = log_in(server)
+    connection.put(str(tmp_path / name), name)
+    connection.get(name, str(tmp_path / "back" / name))
+    assert (tmp_path / "back" / name).read_text() == "long"
+
+
+def test_a_name_that_is_no_utf_8_is_named(server: EmbeddedHost, log_in: LogIn, folder: Path) -> None:
+    (folder / os.fsdecode(b"caf\xe9")).write_text("")
+    with pytest.raises(RemoteError, match=r"put: the name .*caf\\udce9.* is not UTF-8"):
+        log_in(server).put(str(folder), "copy")
+
+
 @pytest.mark.parametrize(("verb", "name"), [("put", "here"), ("get", "there")])
 def test_what_is_missing_is_named(server: EmbeddedHost, log_in: LogIn, tmp_path: Path, verb: str, name: str) -> None:
     with pytest.raises(RemoteError) as caught:

@@ -211,7 +211,7 @@ class Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no type
 
         def start(channel: paramiko.Channel, line: str) -> tuple[bytes, bytes]:
             token = new_token()
-            channel.exec_command(quoting.join(as_user(user or "root", token, ("sh", "-c", line))))
+            channel.exec_command(quoting.as_typed(quoting.join(as_user(user or "root", token, ("sh", "-c", line)))))
             return self.become(channel, token)
 
         return self._execute("sudo", command, start, options)
@@ -230,7 +230,7 @@ class Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no type
 
     @staticmethod
     def _start_plainly(channel: paramiko.Channel, line: str) -> tuple[bytes, bytes]:
-        channel.exec_command(line)
+        channel.exec_command(quoting.as_typed(line))
         return b"", b""
 
     def _execute(self, kind: str, command: str, start: Start, options: dict[str, Any]) -> Any:

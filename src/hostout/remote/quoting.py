@@ -20,6 +20,11 @@ def join(words: Iterable[str]) -> str:
     return " ".join(shlex.quote(word) for word in words)
 
 
+def as_typed(line: str) -> bytes:
+    """The bytes of a line, also those of its arguments here that are no UTF-8."""
+    return line.encode("utf-8", "surrogateescape")
+
+
 def double_quoted(text: str) -> str:
     """The text between double quotes, such that a shell takes it literally."""
     return '"' + SPECIAL_IN_DOUBLE_QUOTES.sub(r"\\\1", text) + '"'

@@ -123,7 +123,8 @@ def _write(target: paramiko.SFTPFile, data: bytes) -> None:
 
 
 def _temporary(name: str) -> str:
-    return f".hostout-{secrets.token_hex(4)}-{name}"[:200]
+    # not longer than any file system takes, in bytes
+    return f".hostout-{secrets.token_hex(4)}-" + name.encode("utf-8", "replace")[:150].decode("utf-8", "ignore")
 
 
 @contextmanager
@@ -133,6 +134,10 @@ def _explained(connection: Connection, verb: str, remote: str) -> Iterator[None]
         yield
     except HostoutError:
         raise
+    except UnicodeError as error:
+        # what was no UTF-8 in a name: SFTP knows nothing else
+        name = repr(error.object) if isinstance(error, (UnicodeEncodeError, UnicodeDecodeError)) else remote
+        raise RemoteError(f"{verb}: the name {name} is not UTF-8", host=connection.part) from error
     except (OSError, EOFError, SSHException) as error:
         if connection.broke(error):
             raise connection.lost() from error
