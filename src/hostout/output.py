@@ -7,6 +7,7 @@ what is said (whoever emits the Event does), and asking questions (``terminal``)
 from __future__ import annotations
 
 import _thread
+import contextlib
 import json
 import os
 import shlex
@@ -118,7 +119,7 @@ class Printer:
     """An Emit: writes Events to two streams, one after the other whatever thread they come from.
 
     When nobody reads the output any more (``| head``), ``unread`` is set and the main thread is interrupted as by
-    Ctrl-C, so that whatever runs is ended the same way.
+    Ctrl-C, so that whatever runs is ended the same way. So it is when it cannot be written; ``unwritable`` says why.
     """
 
     def __init__(self, stdout: TextIO, stderr: TextIO, scrub: Scrubber) -> None:
@@ -129,6 +130,7 @@ class Printer:
         self.json = False
         self.verbose = False
         self.unread = False
+        self.unwritable = ""
         self._lock = threading.RLock()
 
     def show(self, options: RunOptions) -> None:
@@ -169,18 +171,30 @@ class Printer:
     def _write(self, stream: TextIO, lines: list[str]) -> None:
         if not lines:
             return
+        _waits(stream)
         try:
             stream.write("\n".join(lines) + "\n")
             stream.flush()
-        except BrokenPipeError:
-            self._give_up(stream)
+        except OSError as error:
+            self._give_up(stream, error)
 
-    def _give_up(self, stream: TextIO) -> None:
+    def _give_up(self, stream: TextIO, error: OSError) -> None:
         """What follows goes nowhere; the main thread ends as after Ctrl-C."""
         _to_nowhere(stream)
-        if not self.unread:
+        if self.unread or self.unwritable:
+            return
+        if isinstance(error, BrokenPipeError):
             self.unread = True
-            _interrupt_main_thread()
+        else:
+            self.unwritable = error.strerror or str(error)
+        _interrupt_main_thread()
+
+
+def _waits(stream: TextIO) -> None:
+    """A pipe that is full is waited for: whoever shares it with us (ssh as a ProxyCommand) may have it fail instead."""
+    with contextlib.suppress(OSError, ValueError):  # no file, or closed: writing says so
+        if not os.get_blocking(stream.fileno()):
+            os.set_blocking(stream.fileno(), True)
 
 
 def _to_nowhere(stream: TextIO) -> None:

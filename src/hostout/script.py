@@ -26,7 +26,7 @@ INTERRUPTED = 130
 UNREAD = 141
 """What a shell sees of a program whose output nobody reads any more (128 + SIGPIPE)."""
 
-BUG = 1
+BUG = UNWRITTEN = 1
 TRACKER = "https://github.com/collective/collective.hostout/issues"
 
 
@@ -64,6 +64,9 @@ def _ended(printer: output.Printer, run: Callable[[], int]) -> int:
 def _interrupted(printer: output.Printer) -> int:
     if printer.unread:
         return UNREAD
+    if printer.unwritable:
+        printer(Event("error", f"the output cannot be written, so this ends here: {printer.unwritable}"))
+        return UNWRITTEN
     printer(Event("error", "interrupted"))
     return INTERRUPTED
 

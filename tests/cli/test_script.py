@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -451,6 +452,34 @@ def test_nobody_reading_the_output_ends_the_run_silently(records: Records, start
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "[127.0.0.1] out: y"
     assert done.stderr == ""
+
+
+def test_output_that_cannot_be_written_ends_the_run_with_one_line(records: Records, start: Start) -> None:
+    host = start()
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            records.command("host1", "run", "true"), env=records.environment(), stdin=subprocess.DEVNULL,
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=WAIT, check=False,
+        )  # fmt: skip
+    line = "Hostout: the output cannot be written, so this ends here: No space left on device\n"
+    assert (done.stderr, done.returncode, host.commands) == (line, 1, [])
+
+
+def test_a_pipe_that_somebody_made_fail_when_it_is_full_loses_nothing(records: Records, start: Start) -> None:
+    start()
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with os.fdopen(reading) as pipe:
+        child = subprocess.Popen(
+            records.command("host1", "run", "seq 9999"), env=records.environment(), stdin=subprocess.DEVNULL,
+            stdout=writing, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        os.close(writing)
+        said = list[str]()
+        for line in pipe:
+            time.sleep(0 if said else 1)
+            said.append(line)
+        assert (len(said), said[-1], child.wait(WAIT)) == (9999 + 5, "Done.\n", 0)
 
 
 # options
