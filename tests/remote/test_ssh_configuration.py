@@ -119,6 +119,23 @@ def test_a_block_holds_for_whom_openssh_says(home: Path, header: str, holds: boo
     assert target().port == (7 if holds else 22)
 
 
+COMMANDS = [("test %n = web", True), ("test %h = db", False), ("! cat | grep x", True)]
+
+
+@pytest.mark.parametrize(("command", "holds"), COMMANDS)
+def test_a_command_decides_once_and_reads_nothing_of_ours(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, holds: bool
+) -> None:
+    (tmp_path / "input").write_text("x\n")
+    write(home, f'Host web\n HostName web\nMatch host web exec "echo >> {tmp_path}/ran; {command}"\n Port 7\n')
+    with (tmp_path / "input").open() as ours:
+        monkeypatch.setattr("sys.stdin", ours)
+        assert target().port == (7 if holds else 22)
+        assert target("db").port == 22
+        assert ours.read() == "x\n"
+    assert (tmp_path / "ran").read_text() == "\n"
+
+
 def test_comments_behind_a_value_do_not_count(home: Path) -> None:
     write(home, "Include\tmore # it's mine\nHost web\n HostName 192.0.2.7 # don't\n ProxyCommand nc '#' # %h\n")
     write(home, 'Port 7 #\nUser "a#b"\n', "more")

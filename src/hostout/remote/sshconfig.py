@@ -11,9 +11,12 @@ import glob
 import io
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import paramiko
 from paramiko.ssh_exception import ConfigParseError, SSHException
@@ -82,11 +85,32 @@ def load(address: str, port: int | None = None, user: str | None = None) -> para
     given = [f"Host {address}"]
     given += [f"Port {port}"] if port else []
     given += [f"User {user}"] if user else []
-    config = paramiko.SSHConfig()
+    config = _Config()
     config.parse(io.StringIO("\n".join(given)))
     for file, base in ((_home() / ".ssh" / "config", _home() / ".ssh"), (SYSTEM, SYSTEM.parent)):
         _parse(config, file, base)
     return config
+
+
+class _Config(paramiko.SSHConfig):
+    """paramiko runs the commands of ``Match exec`` with our standard input, and each of them four times."""
+
+    def _does_match(self, match_list: Any, target_hostname: Any, canonical: Any, final: Any, options: Any) -> bool:
+        whole: Any = super()  # its types do not know these
+        for criterion in match_list:
+            if criterion["type"] == "exec":
+                command = whole._tokenize(options, target_hostname, "match-exec", criterion["param"])
+                if _succeeds(command) == criterion["negate"]:
+                    return False
+            elif not whole._does_match([criterion], target_hostname, canonical, final, options):
+                return False
+        return bool(match_list)
+
+
+@cache
+def _succeeds(command: str) -> bool:
+    done = subprocess.run(["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
+    return not done.returncode
 
 
 def _home() -> Path:
