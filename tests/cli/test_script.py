@@ -350,6 +350,15 @@ def test_a_folder_with_a_slash_behind_it_is_put_and_fetched_in_its_own_place(rec
     assert [sorted(entry.name for entry in folder.iterdir()) for folder in (here, there)] == [["more", "new"]] * 2
 
 
+def test_a_password_command_leaves_standard_input_to_the_command_on_the_host(records: Records, tmp_path: Path) -> None:
+    with EmbeddedHost(tmp_path / "machine", password="s3cret") as host:
+        host.write_known_hosts(records.home / ".ssh" / "known_hosts")
+        records.part("host1", host=f"127.0.0.1:{host.port}", path="/tmp", password_command="cat >&2; echo s3cret")
+        done = records.call("host1", "run", "cat", stdin="for the host\n")
+    assert "[127.0.0.1] out: for the host\n" in done.stdout
+    assert done.stderr == ""
+
+
 def test_put_leaves_its_standard_input_to_whoever_reads_it_next(records: Records, start: Start) -> None:
     start()
     loop = "while read -r name; do echo $name > $name; " + shlex.join(records.command("host1", "put")) + " $name; done"

@@ -71,6 +71,12 @@ def test_a_password_command_that_fails_is_named(server: EmbeddedHost, log_in: Lo
         log_in(server, password=None, password_command="exit 7")
 
 
+def test_a_password_command_that_prints_nothing_is_named(server: EmbeddedHost, log_in: LogIn) -> None:
+    with pytest.raises(ConfigurationError, match=r"password-command: 'echo' prints no password"):
+        log_in(server, password=None, password_command="echo")
+    assert not server.attempts
+
+
 def test_the_environment_may_have_the_password(
     server: EmbeddedHost, log_in: LogIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
@@ -74,10 +75,15 @@ class PasswordCache:
 
 
 def _first_line(command: str) -> str:
-    done = subprocess.run(["/bin/sh", "-c", command], stdout=subprocess.PIPE, text=True, check=False)
+    # it may ask a person; what is piped into us is for a command on the host
+    ours = None if sys.stdin is not None and sys.stdin.isatty() else subprocess.DEVNULL
+    done = subprocess.run(["/bin/sh", "-c", command], stdin=ours, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise ConfigurationError(f"password-command: '{command}' failed with status {done.returncode}")
-    return (done.stdout.splitlines() or [""])[0]
+    lines = done.stdout.splitlines()
+    if not (lines and lines[0]):
+        raise ConfigurationError(f"password-command: '{command}' prints no password")
+    return lines[0]
 
 
 class Passwords:
