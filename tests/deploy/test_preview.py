@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from hostout.deploy import plan
 from hostout.deploy.plan import Hooks
 from hostout.deploy.preview import Preview
@@ -108,6 +110,38 @@ def test_an_adoption_shows_what_would_move() -> None:
         "\tmove /srv/host1/bin to /srv/host1/releases/0000-adopted/bin",
         "\tmove /srv/host1/.installed.cfg to /srv/host1/releases/0000-adopted/.installed.cfg",
     ]
+
+
+def test_the_release_that_replaces_a_buildout_of_old_stops_that() -> None:
+    lines = preview(live=None, adopt=["bin"]).lines(plan.golive("0001-3f9a1c2b", FULL, HOOKS, stopped=False))
+    assert lines[1:4] == [
+        "\tpre-command as root: systemctl stop app",
+        "\tstop hook as app: bin/stop",
+        "\t/srv/host1/current -> releases/0001-3f9a1c2b (is 0000-adopted by then)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "force", "found"),
+    [
+        ("-2", False, "0004-3f9a1c2b"),
+        ("-3", False, "(there is none that is good)"),
+        ("5", False, "0005-0000000a"),
+        ("0000000a", False, "0005-0000000a"),
+        ("3f9a1c2b", False, "0007-3f9a1c2b"),
+        ("6", False, "(0006-0000000b is bad)"),
+        ("6", True, "0006-0000000b"),
+        ("8", True, "(0008-0000000c is built)"),
+        ("99", True, "(there is no release 99)"),
+    ],
+)
+def test_a_rollback_shows_what_a_word_means(given: str, force: bool, found: str) -> None:
+    releases = [
+        release_fact(4, "good"), release_fact(5, "good", "0000000a"), release_fact(6, "bad", "0000000b"),
+        release_fact(7, "good"), release_fact(8, "built", "0000000c"),
+    ]  # fmt: skip
+    shown = preview(releases=releases).lines(plan.rollback(given, force, FULL, HOOKS))
+    assert f"\t/srv/host1/current -> releases/{found} (is 0007-3f9a1c2b now)" in shown
 
 
 def test_a_rollback_shows_which_release_it_would_go_back_to() -> None:

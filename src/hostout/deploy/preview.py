@@ -6,12 +6,14 @@ are (``plan``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from hostout.deploy.plan import amount, live_name
+from hostout.deploy.plan import amount, live_name, something_runs
 from hostout.model import Facts, Host, Json, Step
 
+BACK = re.compile(r"-[1-9]\d*")
 ADOPTED = "releases/0000-adopted"
 
 
@@ -67,7 +69,7 @@ class Preview:
         yield from self._hooks("stop hook", args["hooks"])
 
     def golive(self, args: Mapping[str, Json]) -> Iterator[str]:
-        if live_name(self.facts) and not args["stopped"]:
+        if something_runs(self.facts) and not args["stopped"]:
             yield from self.stop({"commands": args["pre"], "hooks": args["stop"]})
         yield self._switched(args["name"])
         yield from self._outside()
@@ -79,7 +81,7 @@ class Preview:
     def rollback(self, args: Mapping[str, Json]) -> Iterator[str]:
         yield "what stops and starts a release is recorded with it; where nothing is:"
         yield from self.stop({"commands": args["pre"], "hooks": args["stop"]})
-        yield self._switched(self._target(args["to"]))
+        yield self._switched(target(self.facts, args["to"] or "-1", args["force"]))
         yield "live-parts and sudo-parts as they are recorded with it"
         yield from self._started(args)
 
@@ -96,16 +98,9 @@ class Preview:
         return self.host.buildout_user or self.owner
 
     def _switched(self, name: str) -> str:
-        return f"{self.host.path}/current -> releases/{name} (is {live_name(self.facts) or 'not there'} now)"
-
-    def _target(self, given: str | None) -> str:
-        """Which release that is, where nobody named one."""
-        if given:
-            return given
-        releases, live = self.facts["releases"], live_name(self.facts)
-        number = next((r["number"] for r in releases if r["name"] == live), None)
-        good = [r for r in releases if r["state"] == "good" and (number is None or r["number"] < number)]
-        return str(max(good, key=lambda r: int(r["number"]))["name"]) if good else "(there is none that is good)"
+        adopted = "0000-adopted by then" if something_runs(self.facts) else "not there now"
+        was = f"{live} now" if (live := live_name(self.facts)) else adopted
+        return f"{self.host.path}/current -> releases/{name} (is {was})"
 
     def _outside(self) -> Iterator[str]:
         for part in self.host.live_parts:
@@ -128,6 +123,29 @@ class Preview:
 
     def _hook(self, what: str, hook: Mapping[str, Json]) -> str:
         return _line(what, self.root if hook.get("user") == "root" else self.owner, _shown(hook))
+
+
+# which release a rollback means
+
+
+def target(facts: Facts, given: str, force: bool) -> str:
+    """Its name, as the host finds it (``agent/rollback.py``); in brackets why there is none to go back to."""
+    releases = sorted(facts["releases"], key=lambda r: int(r["number"]))
+    if BACK.fullmatch(given):
+        number = next((r["number"] for r in releases if r["name"] == live_name(facts)), None)
+        good = [r for r in releases if r["state"] == "good" and (number is None or r["number"] < number)]
+        steps = int(given[1:])
+        return str(good[-steps]["name"]) if len(good) >= steps else "(there is none that is good)"
+    named = [r for r in releases if given in (r["name"], r["id"])]
+    found = named or [r for r in releases if given.isdigit() and r["number"] == int(given)]
+    if not found:
+        return f"(there is no release {given})"
+    best = max(found, key=lambda r: (r["state"] == "good", int(r["number"])))
+    return str(best["name"]) if _may_be_live(best["state"], force) else f"({best['name']} is {best['state']})"
+
+
+def _may_be_live(state: str, force: bool) -> bool:
+    return state in ("good", "live") or (state == "bad" and force)
 
 
 def _shown(hook: Mapping[str, Json]) -> str:
