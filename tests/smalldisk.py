@@ -46,6 +46,18 @@ def image(path: Path, megabytes: int = 32) -> Path:
     return path
 
 
+@contextmanager
+def failing(folder: Path) -> Iterator[Path]:
+    """A disk that takes less than it says it has: whatever is written later than the first megabytes is lost."""
+    there, disk = folder / "there", folder / "disk"
+    disk.mkdir(parents=True)
+    with (
+        mounted(there, megabytes=12),
+        attached(["-o", "loop", str(image(there / "image", megabytes=64)), str(disk)], disk),
+    ):
+        yield disk
+
+
 def copy_of_one_moment(disk: Path, copied: Path) -> None:
     """What has reached the disk, as of a moment in which nothing was written: the kernel has a journal to see to."""
     for _ in until("the disk rests"):

@@ -14,6 +14,7 @@ import pytest
 
 from agentclient import Place, blob, send_files, sha256, until
 from hostout.agent import durable, protocol
+from smalldisk import failing
 
 CONTENT = bytes(range(256)) * 4096
 
@@ -209,6 +210,20 @@ def test_full_disk_is_one_line_with_what_is_needed_and_free(place: Place, small_
     assert agent.request("facts").result["facts"]["partial"] == {}
     assert (place.dist / "a-1.zip").read_bytes() == b"small"
     place.end()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+def test_what_the_disk_lost_gets_no_name(place: Place, root: Path) -> None:
+    """The kernel had taken all of it, and heard of the error when it wrote that to the disk."""
+    content, name = os.urandom(20 << 20), "a-1-py3-none-any.whl"
+    with failing(root / "srv") as disk:
+        place.extra["cache"] = str(disk / "cache")
+        agent = place.agent()
+        agent.request("layout")
+        message = send_files(agent, [(content, name)], "dist").message
+        place.end()
+        assert message.startswith(f"{disk}/cache/downloads/dist: ")
+        assert not (disk / "cache/downloads/dist" / name).exists()
 
 
 def test_read_only_file_system_is_one_line(place: Place, small_disk: Path) -> None:

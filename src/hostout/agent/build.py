@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from . import compiling, eggs, job, layout, manifest, release, sources, steps
-from .failure import Cancelled, Failed, is_full
+from . import compiling, durable, eggs, job, layout, manifest, release, sources, steps
+from .failure import Cancelled, Failed, is_full, storage
 from .protocol import BUILT, STAGING
 from .release import Release
 from .session import Session
@@ -45,7 +46,18 @@ def _build(session: Session, staged: Release, args: Mapping[str, Any]) -> None:
     layout.settle_var(session)
     manifest.write(session, staged)
     _still_wanted(session)
+    _sync(session, staged)
     staged.changed(state=BUILT)
+
+
+def _sync(session: Session, staged: Release) -> None:
+    """The word that it is built vouches for all that buildout wrote there and in the cache."""
+    folders = (staged.folder, session.site.cache, session.site.egg_folders)
+    try:
+        # one that needs no distribution may never have had eggs
+        durable.sync(*filter(Path.exists, folders))
+    except OSError as error:
+        raise storage(error, staged.folder) from error
 
 
 def _maker(runner: Runner, staged: Release) -> eggs.Make | None:

@@ -7,7 +7,6 @@ What does not belong here: what an egg consists of (``wheel.py``), buildout's ow
 
 from __future__ import annotations
 
-import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import sharing, store, uses
+from . import durable, sharing, store, uses
 from .failure import Failed, storage
 from .people import acting_as
 from .release import Release
@@ -67,9 +66,9 @@ def settle(session: Session, release: Release) -> None:
     shelf, others = shelf_of(session.site, release), _others(release)
     if not others:
         return
-    # the note vouches for what it speaks of
-    os.sync()
     try:
+        # the note vouches for what it speaks of
+        durable.sync(shelf.folder)
         with shelf.turn(session.buildout), _owning(session, shelf):
             shelf.note([(egg, str(dist["sha256"])) for dist in others for egg in _eggs(shelf, dist)])
     except OSError as error:
@@ -154,7 +153,7 @@ def _made(
         jobs = [Job(path, digest, shelf.tag, work / str(number)) for number, (path, digest) in enumerate(files)]
         made = {one.name: one for one in unpack(jobs, session.buildout, session.wire.cancelled)}
         # a name stands for a complete egg, also after a power failure; that of an egg that was there already as well
-        os.sync()
+        durable.sync(work, shelf.folder)
         origin = {path.name: dist for path, dist in built.items()}
         yield [_of_source(one, origin[one.filename]) if one.filename in origin else one for one in made.values()]
 

@@ -63,7 +63,7 @@ def _make(site: Site, key: str, wheels: Iterable[Mapping[str, str]]) -> None:
         for each in wheels:
             _unpack(site.dist / each["filename"], each["sha256"], packages)
         # the name stands for a complete environment, also after a power failure
-        os.sync()
+        durable.sync(work)
         _install(work, site.environments / key)
     except OSError as error:
         raise storage(error, site.environments) from error

@@ -17,7 +17,7 @@ from typing import Any
 
 from . import durable, tree
 from .failure import Failed, storage
-from .protocol import BROKEN, BUILT, STAGING
+from .protocol import BROKEN
 from .site import Site
 
 RECORD = "release.json"
@@ -89,9 +89,6 @@ class Release:
         record = {**self.vouched(), **changes}
         if "state" in changes:
             record["states"] = {changes["state"]: round(time.time(), 3), **self.states}
-        if changes.get("state") in (STAGING, BUILT):
-            # the word vouches for the files that came, or all that buildout wrote here and in the cache
-            os.sync()
         try:
             with tree.opened(*self.below) as folder:
                 durable.write_in(folder, RECORD, durable.as_json(record))

@@ -167,6 +167,8 @@ def _make(
             _link_out(work, name)
         if record.get("environment"):
             _script(work, session.site.python(str(record["environment"])))
+    # the word vouches for the files that came
+    durable.sync(work)
     # written by the agent itself: who wrote it decides what it may run as root
     Release(work, record, 0).changed(format=1, state=STAGING, path=str(session.site.path))
 

@@ -402,7 +402,15 @@ def keep(session: Session, arrived: Sequence[Arrival]) -> None:
     """Complete and checked uploads get their names, after one sync for all."""
     if not arrived:
         return
-    os.sync()
+    try:
+        durable.sync(*(arrival.descriptor for arrival in arrived))
+    except OSError as error:
+        for arrival in arrived:
+            # it may show what it did not take, until it is asked anew; or let nothing be removed any more
+            with suppress(OSError):
+                arrival.remove()
+            arrival.close()
+        raise storage(error, arrived[0].blob.folder(session.site)) from error
     for arrival in arrived:
         with acting_as(arrival.blob.owner(session)):
             arrival.take(session.site)

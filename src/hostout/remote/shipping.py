@@ -58,8 +58,8 @@ LOADER = f"import base64;exec(base64.b64decode('{base64.b64encode(_LOADER.encode
 """Puts program and question into memory files and becomes that program, so that the process list shows neither.
 
 Both are its first argument, or in the file that its third one names, or come by standard input when it asks. Names of
-files are UTF-8 to it, as they are to what it runs, whatever the locale of the host is. It is one line, because csh, which
-may be the login shell, takes no newline between quotes.
+files are UTF-8 to it, as they are to what it runs, whatever the locale of the host is. It is one line: csh, which may
+be the login shell, takes no newline between quotes.
 """
 
 START = (
