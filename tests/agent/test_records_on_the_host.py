@@ -184,3 +184,12 @@ def test_unfinished_stage_of_another_name_is_not_taken(place: Place, agent: Clie
     assert stage(place, agent, "0002-bbbbbbbb", {}, environment=None).result
     assert place.agent(release="bbbbbbbb").facts["staged"] == "0002-bbbbbbbb"
     assert Path(place.path / "releases/0002-bbbbbbbb").is_dir()
+
+
+def test_facts_of_releases_with_thousands_of_files_are_soon_there(place: Place, agent: Client) -> None:
+    files = [entry(f"theme/{number}.css", str(number).encode()) for number in range(8000)]
+    for number in range(1, 7):
+        live(place, released(place, number, files=files))
+    began = time.monotonic()
+    assert place.agent(files=[file["sha256"] for file in files[:1200]]).facts["blobs"] == []
+    assert time.monotonic() - began < 2

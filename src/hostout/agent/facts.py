@@ -11,7 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -134,13 +134,14 @@ def _place(path: Path) -> dict[str, Any]:
     }
 
 
-def _blobs(site: Site, releases: list[Release], wanted: Iterable[str]) -> list[str]:
+def _blobs(site: Site, releases: list[Release], wanted: Collection[str]) -> list[str]:
     """Which of the wanted contents need not be sent: what a record says is verified."""
-    return [digest for digest in wanted if any(release.holds(path, digest) for path in _places(site, releases, digest))]
-
-
-def _places(site: Site, releases: list[Release], digest: str) -> list[Path]:
-    return [site.incoming / digest, *release.with_content(releases, digest)]
+    places = release.with_content(releases, wanted)
+    return [
+        digest
+        for digest in wanted
+        if any(release.holds(path, digest) for path in (site.incoming / digest, *places[digest]))
+    ]
 
 
 def _libc() -> list[str] | None:

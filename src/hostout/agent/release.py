@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,14 +163,15 @@ def way_out(name: str) -> str:
     return "../" * (name.count("/") + 2) + name
 
 
-def with_content(releases: list[Release], digest: str) -> list[Path]:
-    """Files of releases that are recorded with that sha256, newest first; to be verified by who takes one."""
-    return [
-        release.folder / str(file["name"])
-        for release in reversed(releases)
-        for file in release.files
-        if file.get("sha256") == digest and not file.get("target") and not durable.outside(str(file.get("name", "")))
-    ]
+def with_content(releases: list[Release], digests: Collection[str]) -> dict[str, list[Path]]:
+    """By each sha256: files of releases that are recorded with it, newest first; to be verified by who takes one."""
+    found: dict[str, list[Path]] = {digest: [] for digest in digests}
+    for release in reversed(releases):
+        for file in release.files:
+            name, digest = str(file.get("name", "")), str(file.get("sha256"))
+            if digest in found and not file.get("target") and not durable.outside(name):
+                found[digest].append(release.folder / name)
+    return found
 
 
 def holds(path: Path, digest: str) -> bool:

@@ -159,10 +159,12 @@ def _in_store(index: Index, dist: Mapping[str, Any]) -> bool:
 def _make(
     session: Session, work: Path, record: Mapping[str, Any], written: Mapping[str, str], existing: Sequence[Release]
 ) -> None:
+    files = record.get("files", ())
+    there = release.with_content(list(existing), {str(file.get("sha256")) for file in files})
     with acting_as(session.buildout):
         work.mkdir(mode=0o755)
-        for file in record.get("files", ()):
-            _file(session, work, file, written.get(str(file["name"])), existing)
+        for file in files:
+            _file(session, work, file, written.get(str(file["name"])), there)
         for name in ("var", *record.get("shared", ())):
             _link_out(work, name)
         if record.get("environment"):
@@ -173,7 +175,9 @@ def _make(
     Release(work, record, 0).changed(format=1, state=STAGING, path=str(session.site.path))
 
 
-def _file(session: Session, work: Path, file: Mapping[str, Any], text: str | None, existing: Sequence[Release]) -> None:
+def _file(
+    session: Session, work: Path, file: Mapping[str, Any], text: str | None, there: Mapping[str, Sequence[Path]]
+) -> None:
     path = work / str(file["name"])
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     if file.get("target"):
@@ -183,7 +187,7 @@ def _file(session: Session, work: Path, file: Mapping[str, Any], text: str | Non
     if text is not None:
         _write(path, text.encode(), mode, digest)
         return
-    sources = [session.site.incoming / digest, *release.with_content(list(existing), digest)]
+    sources = [session.site.incoming / digest, *there[digest]]
     if not any(_copied(source, path, mode, digest) for source in sources):
         raise Failed(f"the content of {file['name']} is not here: it has to be received first")
 
