@@ -117,3 +117,13 @@ def test_command_runs_as_the_effective_user_with_its_groups(place: Place) -> Non
 def test_command_runs_before_anything_was_laid_out(place: Place) -> None:
     assert place.agent().request("command", step("pwd")).lines() == ["/"]
     assert not place.path.exists()
+
+
+def test_command_needs_no_room_for_temporary_files(agent: Client, place: Place) -> None:
+    python = place.root / "python"
+    lacks = "import runpy, sys, tempfile; tempfile.tempdir = '/nonexistent'; sys.argv = sys.argv[3:]"
+    run = f"{lacks}; runpy.run_path(sys.argv[0], run_name='__main__')"
+    python.write_text(f'#!/bin/sh\nexec {place.python} -I -S -c "{run}" "$@"\n')
+    python.chmod(0o755)
+    place.python = str(python)
+    assert place.agent().request("command", step("echo hello")).lines() == ["hello"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,9 @@ def _command(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     site = session.site
     scope.leave_login_session("hostout-command")
     cwd = site.path / str(args.get("cwd") or "")
-    with tempfile.TemporaryDirectory() as scratch:
-        log = site.log("commands") if site.jobs.is_dir() else Path(scratch, "log")
+    # on a full disk there is no room for another one
+    with nullcontext() if site.jobs.is_dir() else tempfile.TemporaryDirectory() as scratch:
+        log = Path(scratch, "log") if scratch else site.log("commands")
         runner = steps.Runner(session, log, cwd if cwd.is_dir() else Path("/"), cancellable=True)
         runner.one(steps.Step.of(args), "command")
     return {"status": 0}
