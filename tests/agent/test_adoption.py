@@ -544,6 +544,19 @@ def test_owners_stay_and_links_belong_to_who_owns_the_folder(place: Place) -> No
 
 
 @needs_root
+def test_owners_stay_also_where_it_was_killed_before_its_last_word(place: Place) -> None:
+    path = old(place)
+    before = everything(path)
+    place.extra["effective_user"] = "nobody"
+    at_the_record = "event == 'open' and '.release.json.' in str(args[0]) and os.kill(os.getpid(), 9)"
+    assert cut_short(place, f"import os, sys\nsys.addaudithook(lambda event, args: {at_the_record})\n")
+    assert place.agent().request("layout").result["facts"]["path"]["kind"] == "hostout"
+    adopted(place)
+    assert everything(path) == before
+    assert path.stat().st_uid == 0
+
+
+@needs_root
 def test_resetpermissions_leaves_release_0_alone(place: Place) -> None:
     path = old(place)
     agent = place.agent(effective_user="nobody")

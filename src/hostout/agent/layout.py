@@ -52,7 +52,7 @@ def layout(session: Session, args: Mapping[str, Any]) -> None:
     effective, buildout, agent = session.effective, session.buildout, people.agent()
     for somebody in (effective, buildout):
         people.check_can_act_as(somebody)
-    old = found == "buildout" or adoption.done(site)
+    old = found == "buildout" or adoption.done(site) or bool(adoption.unfinished(site))
     if old:
         _check_old(site, effective, buildout)
     _folder(site.path, buildout, 0o755, keep=old or found == "other")
