@@ -17,6 +17,7 @@ import pytest
 from agentclient import WHEELS, Client, Place, Reply, built, environment, send_files, step
 from filling import record
 from onhost import ago
+from smalldisk import attached, copy_of_one_moment, image
 
 pytestmark = pytest.mark.buildout
 
@@ -187,6 +188,27 @@ def test_entry_changes_with_its_release_and_is_taken_back_with_it(able: Place, a
     assert table(able) == ["cron two"]
     assert agent.request("rollback", {}).result["name"] == ONE
     assert table(able) == ["cron one"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+def test_what_live_parts_made_outlives_a_power_failure(
+    place: Place, stocked: Callable[[str], Path], tmp_path: Path
+) -> None:
+    place.extra["cache"] = str(stocked(place.python))
+    disk, srv, snapshot = image(place.root / "disk"), place.root / "srv", place.root / "snapshot"
+    srv.mkdir()
+    with attached(["-o", "loop", str(disk), str(srv)], srv):
+        agent = place.agent()
+        agent.request("layout")
+        send_files(agent, [recipe_wheel(tmp_path, "hostouttesttable")], "dist")
+        make(place, agent, ONE, entry(place, "cron", "one", "script = yes"), live_parts=["cron"])
+        done = golive(agent, ONE)
+        copy_of_one_moment(disk, snapshot)
+        place.end()
+        assert done.result["state"] == "good"
+    with attached(["-o", "loop", str(snapshot), str(srv)], srv):
+        assert (place.path / "bin/cron").read_text() == "#!/bin/sh\n"
+        assert "[cron]" in (place.path / ".hostout/live/installed.cfg").read_text()
 
 
 def test_release_without_live_parts_takes_them_away(able: Place, agent: Client) -> None:

@@ -64,6 +64,8 @@ class _Place:
         if release is not None:
             self._spare(release, wanted)
         self._buildout(builder, wanted)
+        # what was installed, and that it was: without that record it would be installed once more
+        os.sync()
         if release is not None and (made := _strays(release) - before):
             # scripts in path/bin, which is the release's
             manifest.add(self.session, release, sorted(made))
