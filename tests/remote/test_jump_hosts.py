@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,20 +94,32 @@ def test_a_loop_of_jump_hosts_is_an_error(log_in: LogIn, home: Path) -> None:
         log_in(address="a")
 
 
-def test_a_proxy_command_is_the_way(server: EmbeddedHost, log_in: LogIn, home: Path) -> None:
-    if shutil.which("nc") is None and shutil.which("python3") is None:
-        pytest.skip("neither nc nor python3 is here")
-    relay = home / "relay.py"
-    relay.write_text(
-        "import os, select, socket, sys\n"
-        "s = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n"
-        "while True:\n"
-        "    for r in select.select([0, s], [], [])[0]:\n"
-        "        data = os.read(r if r == 0 else s.fileno(), 65536)\n"
-        "        if not data: sys.exit()\n"
-        "        s.sendall(data) if r == 0 else os.write(1, data)\n"
-    )
+RELAY = """\
+import os, select, socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+while True:
+    for r in select.select([0, s], [], [])[0]:
+        data = os.read(r if r == 0 else s.fileno(), 65536)
+        if not data: sys.exit()
+        s.sendall(data) if r == 0 else os.write(1, data)
+"""
+
+
+@pytest.fixture
+def relay(home: Path) -> Path:
+    """A program that connects its standard input and output to the host and port it is given."""
+    (home / "relay.py").write_text(RELAY)
+    return home / "relay.py"
+
+
+def test_a_proxy_command_is_the_way(server: EmbeddedHost, log_in: LogIn, home: Path, relay: Path) -> None:
     configure(home, server, f"ProxyCommand python3 {relay} %h %p")
+    assert log_in(address="web").run("echo hi", hide=True).stdout == "hi\n"
+
+
+def test_ctrl_c_leaves_the_way_to_the_host_open(server: EmbeddedHost, log_in: LogIn, home: Path, relay: Path) -> None:
+    """The host has to be told of it: a build there is to end, and what was stopped to be started."""
+    configure(home, server, f"ProxyCommand sh -c 'kill -INT $$; exec python3 {relay} %h %p'")
     assert log_in(address="web").run("echo hi", hide=True).stdout == "hi\n"
 
 

@@ -66,12 +66,14 @@ def _refusal(target: Target, address: str, error: OSError) -> str:
 def through_command(command: str) -> socket.socket:
     """A connection whose other end is the standard input and output of a local command (``ProxyCommand``).
 
-    The command ends itself when its input does; its standard error is ours.
+    The command ends itself when its input does; its standard error is ours. Ctrl-C is not for it: what it means is to
+    be said to the host.
     """
     ours, its = socket.socketpair()
+    line = f"trap '' INT; exec {command}"
     with its:
         # forgotten on purpose: nobody waits for it but the thread that collects its status
-        proxy = subprocess.Popen(["/bin/sh", "-c", "exec " + command], stdin=its.fileno(), stdout=its.fileno())
+        proxy = subprocess.Popen(["/bin/sh", "-c", line], stdin=its.fileno(), stdout=its.fileno())
     threading.Thread(target=proxy.wait, daemon=True).start()
     return ours
 
