@@ -8,6 +8,8 @@ order (``session``).
 from __future__ import annotations
 
 import contextlib
+import getpass
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -29,6 +31,7 @@ class OverSsh:
     """What the connections and deployments of one session share."""
 
     def __init__(self, local: LocalBuildout, options: RunOptions, emit: Emit, hide: Callable[[Secret], None]) -> None:
+        _have_a_name()
         self.local = local
         self.options = options
         self.emit = emit
@@ -89,6 +92,14 @@ class OverSsh:
         if host.name not in self._packagings:
             self._packagings[host.name] = Packaging(host, self.local, self.emit, self._loading.begin)
         return self._packagings[host.name]
+
+
+def _have_a_name() -> None:
+    """Whoever has only a number (in a container, say) goes by that: Python knows no name then, and paramiko asks it."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = str(os.getuid())
 
 
 class Loading:

@@ -359,6 +359,29 @@ def test_a_password_command_leaves_standard_input_to_the_command_on_the_host(rec
     assert done.stderr == ""
 
 
+NAMELESS = """\
+import pwd, runpy, sys
+def unknown(uid): raise KeyError("getpwuid(): uid not found")
+pwd.getpwuid = unknown
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_whoever_has_no_name_here_reaches_a_host(records: Records, start: Start) -> None:
+    """A container of CI that runs with some number."""
+    start(user=USER)
+    names = ("LOGNAME", "USER", "LNAME", "USERNAME")
+    environment = {name: value for name, value in records.environment().items() if name not in names}
+    python, *words = records.command("host1", "run", "echo here")
+    done = subprocess.run(
+        [python, "-c", NAMELESS, *words], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=WAIT, check=False,
+    )  # fmt: skip
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert "[127.0.0.1] out: here\n" in done.stdout
+
+
 def test_put_leaves_its_standard_input_to_whoever_reads_it_next(records: Records, start: Start) -> None:
     start()
     loop = "while read -r name; do echo $name > $name; " + shlex.join(records.command("host1", "put")) + " $name; done"
