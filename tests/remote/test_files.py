@@ -12,6 +12,7 @@ import paramiko
 import pytest
 from paramiko.sftp import SFTP_FAILURE
 
+from hostout import testing
 from hostout.errors import RemoteError
 from hostout.testing import EmbeddedHost
 from listening import Heard, LogIn
@@ -136,6 +137,33 @@ def test_a_name_that_is_no_utf_8_is_named(server: EmbeddedHost, log_in: LogIn, f
     (folder / os.fsdecode(b"caf\xe9")).write_text("")
     with pytest.raises(RemoteError, match=r"put: the name .*caf\\udce9.* is not UTF-8"):
         log_in(server).put(str(folder), "copy")
+
+
+class Greeting(testing._Sftp):
+    """What a login shell prints comes before what an external ``sftp-server`` says."""
+
+    def start_subsystem(self, name: str, transport: paramiko.Transport, channel: paramiko.Channel) -> None:
+        channel.sendall(b"Welcome!\n")
+        super().start_subsystem(name, transport, channel)
+
+
+def test_a_login_shell_that_prints_is_named_where_sftp_breaks(
+    server: EmbeddedHost, log_in: LogIn, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(testing, "_Sftp", Greeting)
+    with pytest.raises(RemoteError, match="does its login shell print something"):
+        log_in(server).put(str(folder), "copy")
+
+
+def test_a_host_without_sftp_is_no_lost_host(
+    server: EmbeddedHost, log_in: LogIn, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(testing._Rules, "check_channel_subsystem_request", lambda *arguments: False)
+    connection = log_in(server)
+    with pytest.raises(RemoteError, match="offers no SFTP") as caught:
+        connection.put(str(folder), "copy")
+    assert caught.value.host == "host1"
+    assert connection.run("echo here", hide=True).stdout == "here\n"
 
 
 @pytest.mark.parametrize(("verb", "name"), [("put", "here"), ("get", "there")])

@@ -21,6 +21,7 @@ import paramiko
 from fabric.transfer import Result as TransferResult
 from invoke.exceptions import CommandTimedOut, ThreadException, UnexpectedExit
 from invoke.runners import normalize_hide
+from paramiko.sftp import SFTPError
 from paramiko.ssh_exception import SSHException
 
 from hostout.errors import ConfigurationError, ConnectionFailed, RemoteError
@@ -310,14 +311,26 @@ class Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no type
 
     @contextmanager
     def files(self) -> Iterator[paramiko.SFTPClient]:
-        """An SFTP session of its own."""
+        """An SFTP session of its own. Raises RemoteError where the host offers none."""
         with self.alive():
             self.open()
-            session = self.client.open_sftp()
+            session = self._new_files()
         try:
             yield session
         finally:
             session.close()
+
+    def _new_files(self) -> paramiko.SFTPClient:
+        try:
+            session: paramiko.SFTPClient = self.client.open_sftp()
+        except SFTPError as error:
+            why = f"SFTP does not begin at {self.target.place} ({error}): does its login shell print something?"
+            raise RemoteError(why, host=self.part) from error
+        except SSHException as error:
+            if self.broke(error):
+                raise
+            raise RemoteError(f"{self.target.place} offers no SFTP: {error}", host=self.part) from error
+        return session
 
     # -- saying
 
