@@ -258,7 +258,8 @@ class _Part:
 
     def _key_exists(self) -> Iterator[str]:
         path = self.host.identity_file
-        if path and not Path(path).is_file():
+        # the private half may be in the agent only
+        if path and not Path(path).is_file() and not Path(f"{path}.pub").is_file():
             yield self._problem("identity-file", f"there is no file {path!r}")
 
     def _includes_travel(self) -> Iterator[str]:

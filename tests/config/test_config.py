@@ -102,6 +102,12 @@ def test_defaults(written: Written) -> None:
     assert "effective-user" not in host.options
 
 
+def test_a_key_may_be_in_the_agent_only(written: Written) -> None:
+    (written.folder / "id.pub").touch()
+    written.host("host1", host="a", identity_file="id.pub")
+    assert written.load().host("host1").identity_file == str(written.folder / "id")
+
+
 def test_a_whole_host(written: Written) -> None:
     (written.folder / "fabfile.py").touch()
     (written.folder / "id").touch()

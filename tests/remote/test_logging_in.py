@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from paramiko.common import AUTH_FAILED, AUTH_PARTIALLY_SUCCESSFUL
 from paramiko.server import InteractiveQuery
 
@@ -286,3 +288,27 @@ def test_the_agent_serves_a_key_whose_public_half_is_named(
     log_in(key_server, password=None, identity_file=f"{key}.pub")
     assert key_server.attempts == ["publickey"]
     log_in(key_server, password=None)
+
+
+@pytest.mark.usefixtures("ssh_agent")
+@pytest.mark.parametrize("name", ["mine", "mine.pub"])
+def test_the_ssh_configuration_may_name_either_half_of_a_key_that_only_the_agent_has(
+    key_server: EmbeddedHost, log_in: LogIn, tmp_path: Path, home: Path, name: str
+) -> None:
+    key = tmp_path / "keys" / "mine"
+    subprocess.run(["ssh-add", "-q", key, make_key(tmp_path / "other")], check=True, timeout=10)
+    key.unlink()
+    (home / ".ssh" / "config").write_text(f"Host *\n IdentitiesOnly yes\n IdentityFile {key.with_name(name)}\n")
+    log_in(key_server, password=None)
+    log_in(key_server, password=None, identity_file=str(key))
+    assert key_server.attempts == ["publickey"] * 2
+
+
+def test_a_key_of_a_kind_that_nobody_can_sign_with_is_passed_over(
+    key_server: EmbeddedHost, log_in: LogIn, tmp_path: Path, home: Path
+) -> None:
+    odd = Ed448PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (home / ".ssh" / "odd").write_bytes(odd)
+    (home / ".ssh" / "config").write_text(f"Host *\n IdentityFile ~/.ssh/odd\n IdentityFile {tmp_path}/keys/mine\n")
+    log_in(key_server, password=None)
+    assert key_server.attempts == ["publickey"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import paramiko
+from paramiko.pkey import UnknownKeyType
 from paramiko.ssh_exception import BadAuthenticationType, SSHException
 
 from hostout.errors import ConfigurationError, ConnectionFailed
@@ -89,13 +90,14 @@ class Login:
             return list(self.target.identity_files)
         path = Path(self.identity).expanduser()
         private = path.with_suffix("") if path.suffix == ".pub" else path
-        if not private.exists() and not path.exists():
+        # the private half may be in the agent only
+        if not private.exists() and not private.with_name(f"{private.name}.pub").exists():
             raise ConfigurationError(f"identity-file: there is no {private}")
         return [str(private), *self.target.identity_files]
 
     def _from_file(self, path: str, held: dict[bytes, paramiko.PKey]) -> Iterator[paramiko.PKey]:
         """The key of a file: by the agent where that has it (its public half lies beside it), else read."""
-        if (blob := _public_half(path)) and blob in held:
+        if (blob := _public_half(path.removesuffix(".pub"))) and blob in held:
             yield held.pop(blob)
             return
         key = self.passwords.cache.keys.get(path) or _read(path)
@@ -250,5 +252,8 @@ def _read(path: str, passphrase: Secret | None = None) -> paramiko.PKey | Locked
     except (paramiko.PasswordRequiredException, TypeError):
         # TypeError is what cryptography raises for an encrypted key without a password
         return Locked(path)
+    except UnknownKeyType:
+        # one that we cannot sign with (DSA, a security key): its agent may, if it has it
+        return None
     except (OSError, ValueError, SSHException):
         return Locked(path) if passphrase else None
