@@ -64,8 +64,7 @@ class _Place:
         if release is not None:
             self._spare(release, wanted)
         self._buildout(builder, wanted)
-        # what was installed, and that it was: without that record it would be installed once more
-        os.sync()
+        self._sync()
         if release is not None and (made := _strays(release) - before):
             # scripts in path/bin, which is the release's
             manifest.add(self.session, release, sorted(made))
@@ -73,6 +72,13 @@ class _Place:
     @property
     def folder(self) -> Path:
         return self.session.site.own / self.name
+
+    def _sync(self) -> None:
+        """What was installed in ``path``, and that it was: without that record it would be installed once more."""
+        try:
+            durable.sync(self.session.site.path, self.session.site.own)
+        except OSError as error:
+            raise storage(error, self.session.site.path) from error
 
     def _wanted(self, release: Release | None) -> list[str]:
         """Its parts; nobody becomes root by a record that root did not write."""
