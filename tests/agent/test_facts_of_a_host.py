@@ -12,7 +12,7 @@ import pytest
 
 from agentclient import AGENT, Client, Place, blob, entry, send_files, sha256
 from hostout.agent import protocol
-from hostout.agent.store import egg_key, key, loose
+from hostout.agent.distname import egg_key, key, loose
 from hostout.remote.shipping import packed
 
 

@@ -26,7 +26,7 @@ from . import (
     scope,
     stage,
     steps,
-    store,
+    uploads,
     watch,
 )
 from .perform import Action
@@ -69,7 +69,7 @@ ACTIONS = {
     "facts": Action(facts.facts, locks=False, changes=False),
     "layout": Action(_layout, locks=False),
     "fetch": Action(_fetch),
-    "receive": Action(store.receive),
+    "receive": Action(uploads.receive),
     "environment": Action(environment.make),
     "stage": Action(stage.stage),
     "build": Action(build.build, job=True),

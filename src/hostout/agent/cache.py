@@ -11,12 +11,12 @@ from contextlib import nullcontext
 from typing import Any
 
 from . import people, references, removal, sharing, usage
+from .distname import Key, egg_key, key
 from .failure import Failed, storage
 from .references import References
 from .session import Session
 from .shelf import Shelf, unaside
 from .site import Site
-from .store import Key, egg_key, key
 
 
 def clean(session: Session, removed: Collection[str]) -> dict[str, Any]:

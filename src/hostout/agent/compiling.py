@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import durable, eggs, lock, process, store, survivors
+from . import distname, durable, eggs, lock, process, survivors
 from .failure import Cancelled, Failed, storage
 from .lock import Words
 from .process import CANCELLED, Command
@@ -96,7 +96,7 @@ def _program(
 def _folders(site: Site, release: Release) -> list[Path]:
     shelf = eggs.shelf_of(site, release)
     names = [str(dist["filename"]) for dist in release.record.get("dists") or ()]
-    found = shelf.of({key for name in names if (key := store.key(name))})
+    found = shelf.of({key for name in names if (key := distname.key(name))})
     environment = site.environments / str(release.record.get("environment"))
     return [
         *(shelf.folder / name for name in found),

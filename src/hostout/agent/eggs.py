@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import durable, sharing, store, uses
+from . import distname, durable, sharing, uses
 from .failure import Failed, storage
 from .people import acting_as
 from .release import Release
@@ -111,18 +111,18 @@ def _others(release: Release) -> list[Dist]:
 
 
 def _eggs(shelf: Shelf, dist: Dist) -> list[str]:
-    key = store.key(str(dist["filename"]))
+    key = distname.key(str(dist["filename"]))
     return shelf.of({key}) if key else []
 
 
 def _missing(shelf: Shelf, wheels: Iterable[Dist]) -> list[Dist]:
     """Those without an egg that is known to be made from them; of a develop package the version says the content."""
     known = shelf.known()
-    digests, keys = set().union(*known.values()), set(map(store.egg_key, known))
+    digests, keys = set().union(*known.values()), set(map(distname.egg_key, known))
     return [
         dist
         for dist in wheels
-        if dist["sha256"] not in digests and not (dist.get("develop") and store.key(str(dist["filename"])) in keys)
+        if dist["sha256"] not in digests and not (dist.get("develop") and distname.key(str(dist["filename"])) in keys)
     ]
 
 
@@ -208,8 +208,8 @@ def _refuse_replacing(session: Session, release: Release, shelf: Shelf, eggs: Se
 
 def _another_file(dist: Dist) -> Callable[[Dist], bool]:
     """Whether a distribution is this one in other bytes."""
-    key = store.key(str(dist["filename"]))
-    return lambda used: used["sha256"] != dist["sha256"] and store.key(str(used["filename"])) == key
+    key = distname.key(str(dist["filename"]))
+    return lambda used: used["sha256"] != dist["sha256"] and distname.key(str(used["filename"])) == key
 
 
 def _move_aside(session: Session, shelf: Shelf, eggs: Iterable[str]) -> None:

@@ -18,12 +18,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar
 
-from . import failure, store
+from . import distname, failure, store, uploads
 from .failure import Cancelled, Failed
 from .protocol import CHUNK, TO_DIST, Hangup
 from .session import Session
-from .store import Arrival, Blob, Damaged
 from .unpack import become
+from .uploads import Arrival, Blob, Damaged
 from .web import CONNECT, NO_ANSWER, Broken, Silent, Web, bare, host, passwords, place, why_not
 
 _PARALLEL, _TRIES = 8, 3
@@ -40,7 +40,7 @@ T = TypeVar("T")
 def fetch(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     """The action. Raises Failed where the cache cannot take what arrives, Cancelled, and Hangup."""
     wanted = [_Wanted.of(file) for file in args["files"]]
-    store.refuse_replacing(session, [one.blob for one in wanted])
+    uploads.refuse_replacing(session, [one.blob for one in wanted])
     result: dict[str, dict[str, Any]] = {"indexes": {}, "have": {}, "changed": {}}
     result["missing"] = {one.blob.name: "took too long" for one in wanted}
     for words in _told(session, wanted, args):
@@ -63,7 +63,7 @@ class _Wanted:
     @classmethod
     def of(cls, file: Mapping[str, Any]) -> _Wanted:
         """Checked, see ``Blob.of``."""
-        return cls(Blob.of({**file, "to": TO_DIST}), store.canonical(str(file["project"])))
+        return cls(Blob.of({**file, "to": TO_DIST}), distname.canonical(str(file["project"])))
 
 
 def _told(session: Session, wanted: Sequence[_Wanted], args: Mapping[str, Any]) -> Iterator[Words]:
@@ -141,13 +141,13 @@ class _Fetching:
         while waiting and time.monotonic() < min(self._heard + _STALL, self._end):
             for future in wait(waiting, _TURN, FIRST_COMPLETED)[0]:
                 tell(**_outcome(future, waiting.pop(future).blob.name, arrived))
-            if len(arrived) >= store.AT_ONCE:
+            if len(arrived) >= uploads.AT_ONCE:
                 self._keep(arrived, tell)
             tell()
         self._keep(arrived, tell)
 
     def _keep(self, arrived: list[Arrival], tell: Callable[..., None]) -> None:
-        store.keep(self._session, arrived)
+        uploads.keep(self._session, arrived)
         tell(have={one.blob.name: one.blob.sha256 for one in arrived})
         arrived.clear()
 
@@ -190,11 +190,11 @@ class _Fetching:
         return None
 
     def _download(self, url: str, blob: Blob) -> Arrival:
-        arrival = store.claim(blob, self._session.site)
+        arrival = uploads.claim(blob, self._session.site)
         try:
             self._patiently(url, lambda: self._append(url, arrival))
         except BaseException as error:
-            store.abandon(arrival, error)
+            uploads.abandon(arrival, error)
             raise
         return arrival
 
@@ -203,7 +203,7 @@ class _Fetching:
         blob, there = arrival.blob, os.fstat(arrival.descriptor).st_size
         start, pieces = (there, iter(())) if 0 < there == blob.size else self._web.file(url, there)
         try:
-            store.append(replace(arrival, blob=replace(blob, offset=start)), self._counted(pieces, blob, start))
+            uploads.append(replace(arrival, blob=replace(blob, offset=start)), self._counted(pieces, blob, start))
         except Damaged:
             if not start:
                 raise

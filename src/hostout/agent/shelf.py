@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from . import durable
+from .distname import Key, egg_key
 from .failure import Failed
 from .people import Person, acting_as
-from .store import Key, egg_key
 from .usage import by_processes
 
 _WORK = ".fill-"
