@@ -7,11 +7,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import paramiko
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -302,6 +304,50 @@ def test_the_ssh_configuration_may_name_either_half_of_a_key_that_only_the_agent
     log_in(key_server, password=None)
     log_in(key_server, password=None, identity_file=str(key))
     assert key_server.attempts == ["publickey"] * 2
+
+
+@pytest.fixture
+def odd_agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[socket.socket]:
+    """A place where an ssh-agent should be."""
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "a"))
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "a"))
+        listening.listen()
+        yield listening
+
+
+def test_an_agent_that_never_answers_holds_up_no_login(
+    odd_agent: socket.socket, server: EmbeddedHost, log_in: LogIn
+) -> None:
+    limits = replace(QUICK, login=1)
+    log_in(server, limits=limits)
+    assert "the ssh-agent does not answer" in refused(log_in, server, password=None, limits=limits)
+
+
+def test_an_agent_that_hangs_up_is_none(odd_agent: socket.socket, server: EmbeddedHost, log_in: LogIn) -> None:
+    hanging_up = threading.Thread(target=lambda: odd_agent.accept()[0].close())
+    hanging_up.start()
+    log_in(server)
+    hanging_up.join()
+
+
+def test_a_host_that_has_enough_of_keys_is_no_riddle(
+    key_server: EmbeddedHost, log_in: LogIn, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSH's MaxAuthTries is 6."""
+
+    class Few(testing._Rules):
+        def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+            if len(self.host.attempts) == 5:
+                self.line.cut()
+            return super().check_auth_publickey(username, key)
+
+    monkeypatch.setattr(testing, "_Rules", Few)
+    names = [f" IdentityFile {make_key(tmp_path / f'key{number}')}\n" for number in range(8)]
+    (home / ".ssh" / "config").write_text(f"Host *\n{''.join(names)}")
+    assert refused(log_in, key_server, password=None).endswith(
+        "ended the connection during the login after 6 keys: the option identity-file names the right one"
+    )
 
 
 def test_a_key_of_a_kind_that_nobody_can_sign_with_is_passed_over(

@@ -6,6 +6,7 @@ What does not belong here: where passwords come from (``credentials``).
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ from hostout.remote.sshconfig import Target
 
 DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 PASSWORD, INTERACTIVE = "password", "keyboard-interactive"
+FEW = 4
+"""Keys that every host lets one try; most end the connection at the sixth."""
+
 FAILURES = (SSHException, OSError, EOFError)
 """What paramiko raises when a login fails: for a "no" as well as for a connection that breaks."""
 
@@ -46,10 +50,11 @@ class Login:
         self.passwords = passwords
         self.tried = 0
         self._locked: list[str] = []
+        self._agent_is_silent = False
 
     def __call__(self) -> None:
         """Logs in. Raises ConnectionFailed with one line that says why it could not."""
-        with _agent_keys() as held:
+        with self._agent_keys() as held:
             remaining = self._with_keys(held)
         if remaining is None:
             remaining = self._allowed()
@@ -57,6 +62,21 @@ class Login:
             self._with_password(remaining)
 
     # keys
+
+    @contextlib.contextmanager
+    def _agent_keys(self) -> Iterator[tuple[paramiko.PKey, ...]]:
+        """The keys of the user's ssh-agent; none where there is no agent, or one that does not answer, or not sense."""
+        agents = list[paramiko.Agent]()
+        asking = threading.Thread(target=_ask_agent, args=(agents.append,), daemon=True)
+        asking.start()
+        # one that is forwarded on a line that is dead never answers
+        asking.join(self.transport.auth_timeout)
+        self._agent_is_silent = asking.is_alive()
+        try:
+            yield agents[0].get_keys() if agents else ()
+        finally:
+            for agent in agents:
+                agent.close()
 
     def _with_keys(self, held: Iterable[paramiko.PKey]) -> tuple[str, ...] | None:
         """What is still asked for after a key was accepted (nothing, as a rule); ``None`` when none was."""
@@ -211,12 +231,14 @@ class Login:
     def _no_key(self, otherwise: str) -> str:
         keys = "there is no key" if not self.tried else "no key was accepted"
         locked = f" ({', '.join(self._locked)} needs its passphrase)" if self._locked else ""
-        return f"{keys}{locked} and {otherwise}"
+        silent = " (the ssh-agent does not answer)" if self._agent_is_silent else ""
+        return f"{keys}{locked}{silent} and {otherwise}"
 
     def _still_there(self, error: Exception) -> None:
         """Raises when the failure was not a "no": the host went away, or said nothing."""
         if not self.transport.is_active():
-            raise self._failure("the host ended the connection during the login") from error
+            many = f" after {self.tried} keys: the option identity-file names the right one" if self.tried > FEW else ""
+            raise self._failure(f"the host ended the connection during the login{many}") from error
         if "timeout" in str(error).lower():
             raise self._failure("the host does not answer the login") from error
 
@@ -224,18 +246,21 @@ class Login:
         return ConnectionFailed(f"could not log into {self.target.place} as {self.target.user}: {why}")
 
 
-@contextlib.contextmanager
-def _agent_keys() -> Iterator[tuple[paramiko.PKey, ...]]:
-    """The keys of the user's ssh-agent; none where there is no agent, or one that we do not understand."""
-    try:
-        agent = paramiko.Agent()
-    except SSHException:
-        yield ()
-        return
-    try:
-        yield agent.get_keys()
-    finally:
-        agent.close()
+class _Agent(paramiko.Agent):
+    """paramiko leaves the connection open to one that talks no sense."""
+
+    def _connect(self, connection: Any) -> None:
+        whole: Any = super()
+        try:
+            whole._connect(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+
+def _ask_agent(found: Callable[[paramiko.Agent], object]) -> None:
+    with contextlib.suppress(SSHException, OSError, EOFError):
+        found(_Agent())
 
 
 def _public_half(path: str) -> bytes | None:
