@@ -10,9 +10,9 @@ import _thread
 import contextlib
 import json
 import os
-import shlex
+import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TextIO
 
@@ -27,6 +27,8 @@ QUIET = frozenset({"out", "err", "listing"}) | ON_STDERR - {"warning"}
 SHORTEST_SECRET = 4
 """A shorter value would turn ordinary words into asterisks, and say so which letters it has."""
 
+SPECIAL_IN_DOUBLE_QUOTES = re.compile(r'([\\"$`])')
+
 HIDDEN = "***"
 
 
@@ -39,7 +41,7 @@ class Scrubber:
     def register(self, secret: Secret) -> None:
         """From now on this value, line by line and as a shell would quote it, is never printed."""
         lines = [line for line in secret.reveal().splitlines() if len(line.strip()) >= SHORTEST_SECRET]
-        forms = {form for line in lines for form in (line, shlex.quote(line), repr(line)[1:-1])}
+        forms = {form for line in lines for form in _forms(line)}
         self._values = tuple(sorted({*self._values, *forms}, key=len, reverse=True))
 
     def __call__(self, text: str) -> str:
@@ -59,6 +61,17 @@ class Scrubber:
         if isinstance(value, (list, tuple)):
             return [self._json(item) for item in value]
         return self(value) if isinstance(value, str) else value
+
+
+def _forms(text: str) -> Iterator[str]:
+    """A text as it is printed: as it is, and within a shell line, which may be quoted for another shell."""
+    yield repr(text)[1:-1]
+    for line in (text, *_within_quotes(text)):
+        yield from (line, *_within_quotes(line))
+
+
+def _within_quotes(text: str) -> tuple[str, str]:
+    return text.replace("'", "'\"'\"'"), SPECIAL_IN_DOUBLE_QUOTES.sub(r"\\\1", text)
 
 
 def plain(event: Event) -> list[str]:

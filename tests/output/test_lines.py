@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hostout.errors import Aborted, ConfigurationError, HostoutError, RemoteError
-from hostout.model import Event, RunOptions, Secret
+from hostout.model import Event, RunOptions, Secret, shell
 from hostout.output import Printer, Scrubber, explained, plain, tolerant
+from hostout.remote.quoting import sh
 
 LINES = [
     (
@@ -54,6 +58,14 @@ def printed(*events: Event, options: RunOptions | None = None, secret: str = "")
     for event in events:
         printer(event)
     return out.getvalue(), err.getvalue()
+
+
+@pytest.mark.parametrize("secret", ["s3cret", "it's", 'a"b$c', "back\\slash`", "it's $5"])
+@pytest.mark.parametrize("line", [shlex.quote, sh, lambda text: sh(shell("x -p{}", text)), lambda text: sh(sh(text))])
+def test_a_secret_is_not_shown_in_a_line_that_is_quoted(secret: str, line: Callable[[str], str]) -> None:
+    shown, _ = printed(Event("run", line(secret), "h"), secret=secret)
+    assert "***" in shown
+    assert not set(re.findall(r"\w\w+", secret)) & set(re.findall(r"\w+", shown))
 
 
 ALL = [Event("hostout", "begin"), Event("out", "text", "h"), Event("warning", "w"), Event("error", "e"), Event("done")]
