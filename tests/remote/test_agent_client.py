@@ -461,3 +461,17 @@ def test_no_request_is_mistaken_for_an_answer(server: EmbeddedHost, log_in: LogI
         assert agent.request(Step("talk", "", {"lines": lines})) == {"n": 1}
     assert json.dumps(heard.lines("out")) == '["line 0", "line 1", "line 2"]'
     agent.close()
+
+
+@pytest.mark.parametrize("become", [False, True])
+def test_a_login_shell_that_runs_nothing_says_why(
+    tmp_path: Path, home: Path, log_in: LogIn, heard: Heard, package: Path, become: bool
+) -> None:
+    shell = tmp_path / "nologin"
+    shell.write_text("#!/bin/sh\necho This account is not available.\nexit 1\n")
+    shell.chmod(0o755)
+    with EmbeddedHost(tmp_path / "closed", password="right", shell=str(shell)) as host:
+        host.write_known_hosts(home / ".ssh" / "known_hosts")
+        with pytest.raises(RemoteError) as caught:
+            start(log_in(host), package, heard, become=become)
+    assert "This account is not available." in [*caught.value.tail, caught.value.message.rpartition(": ")[2]]

@@ -92,7 +92,7 @@ class Agent:
         self.heard = 0.0
         self._number, self._awaited, self._uploads = 0, 0, 0
         self._begun = False
-        self._stderr: list[bytes] = []
+        self._overheard: list[bytes] = []
         self._sender: _Sender | None = None
         self._speaking = threading.Lock()
         self._waiting: deque[bytes] = deque()
@@ -225,6 +225,9 @@ class Agent:
                     yield message
                 elif self.ready:
                     self.emit(Event("out", line.decode("utf-8", "replace"), self.connection.label))
+                else:
+                    # why it does not start, perhaps: no shell for this user, a password that has expired
+                    self._overheard = [*self._overheard, line + b"\n"][-KEPT_PIECES:]
         except TimeoutError:
             raise self._error(f"nothing was heard of the agent for {limit:.0f} s") from None
         except (OSError, EOFError, SSHException) as error:
@@ -239,7 +242,7 @@ class Agent:
                 *whole, self._rest = (self._rest + data).split(b"\n")
                 self._waiting.extend(whole)
             else:
-                self._stderr = [*self._stderr, data][-KEPT_PIECES:]
+                self._overheard = [*self._overheard, data][-KEPT_PIECES:]
             if len(self._rest) > LONGEST_LINE:
                 raise self._error("the agent sent a line without end")
             while self._waiting:
@@ -331,8 +334,8 @@ class Agent:
         return self._error(f"the agent ended {how}" if self.ready else f"the agent did not start: it ended {how}")
 
     def _error(self, text: str) -> RemoteError:
-        tail = b"".join(self._stderr).decode("utf-8", "replace").splitlines()[-TAIL:]
-        return RemoteError(text, host=self.connection.part, tail=tail)
+        said = b"".join(self._overheard).decode("utf-8", "replace").splitlines()
+        return RemoteError(text, host=self.connection.part, tail=[line for line in said if line.strip()][-TAIL:])
 
 
 class _Sender(threading.Thread):

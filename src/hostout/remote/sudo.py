@@ -72,6 +72,11 @@ def new_token() -> str:
     return secrets.token_hex(16)
 
 
+def lines(said: bytes) -> list[str]:
+    """As text, without empty ones."""
+    return [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+
+
 class Gate:
     """Reads standard error until the command runs.
 
@@ -98,8 +103,7 @@ class Gate:
 
     def lines(self) -> list[str]:
         """What sudo said, without empty lines."""
-        text = (self._said + self._buffer).decode("utf-8", "replace")
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return lines(self._said + self._buffer)
 
 
 class Dialogue:
@@ -115,16 +119,16 @@ class Dialogue:
         self._candidates = passwords.candidates(f"[sudo] password for {passwords.user} at {place}: ")
         self._sent: Secret | None = None
         self._refused = False
+        self._out = b""
 
     def __call__(self) -> tuple[bytes, bytes]:
         """Returns what the command has written so far. Raises SudoUnavailable or ConnectionFailed."""
-        out = b""
         try:
             for stream, data in pieces(self.channel, self.limits.start):
                 if stream == OUT:
-                    out += data
+                    self._out += data
                 elif self._heard(data):
-                    return out, self.gate.rest
+                    return self._out, self.gate.rest
         except TimeoutError:
             silence = f"sudo at {self.place} said nothing for {self.limits.start:.0f} s"
             raise self._unavailable(silence, "refused") from None
@@ -161,7 +165,7 @@ class Dialogue:
             return ConnectionFailed(f"the connection to {self.place} was lost")
         if self._refused:
             return self._wrong_password()
-        said = self.gate.lines() or ["it ended without a word"]
+        said = self.gate.lines() or lines(self._out) or ["it ended without a word"]
         return self._unavailable(f"{self.user} does not become root at {self.place}: {said[-1]}", "refused")
 
     def _wrong_password(self) -> SudoUnavailable:
