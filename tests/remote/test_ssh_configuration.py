@@ -150,6 +150,12 @@ def test_names_of_files_may_have_blanks(home: Path) -> None:
     assert target().global_known_hosts == ("/our hosts",)
 
 
+def test_each_host_may_have_a_file_of_its_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KNOWN", "/known")
+    write(home, "Host web\n HostName 192.0.2.7\n Port 7\nHost *\n UserKnownHostsFile ~/k/%k ${KNOWN}/%h-%p%%%Z\n")
+    assert target().user_known_hosts == (str(home / "k" / "web"), "/known/192.0.2.7-7%%Z")
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("none", None), ("90", 90), ("1m", 60), ("1M30s", 90)])
 def test_a_time_limit_may_have_units(home: Path, text: str, seconds: float | None) -> None:
     write(home, f"ConnectTimeout {text}\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import glob
 import io
+import os
 import re
 import shlex
 import subprocess
@@ -219,17 +220,22 @@ def target(config: paramiko.SSHConfig, address: str) -> Target:
     except (ValueError, SSHException) as error:
         raise ConfigurationError(f"ssh configuration of {address}: {error}") from error
     jump, command = _way(found)
+    hostname, user = found.get("hostname", address), found.get("user") or getpass.getuser()
+    tokens = {"d": str(_home()), "h": hostname, "i": str(os.getuid()), "k": found.get("hostkeyalias", address)}
+    tokens |= {"n": address, "p": str(port), "r": user, "u": getpass.getuser()}
     return Target(
         alias=address,
-        hostname=found.get("hostname", address),
+        hostname=hostname,
         port=port,
-        user=found.get("user") or getpass.getuser(),
+        user=user,
         identity_files=tuple(str(Path(f).expanduser()) for f in found.get("identityfile", []) if f != "none"),
         identities_only=_yes(found.get("identitiesonly")),
         proxy_jump=jump,
         proxy_command=command,
         host_key_alias=found.get("hostkeyalias"),
-        user_known_hosts=_files(found.get("userknownhostsfile", USER_KNOWN_HOSTS)),
+        user_known_hosts=tuple(
+            _expanded(file, tokens) for file in _files(found.get("userknownhostsfile", USER_KNOWN_HOSTS))
+        ),
         global_known_hosts=_files(found.get("globalknownhostsfile", GLOBAL_KNOWN_HOSTS)),
         strict=_yes(found.get("stricthostkeychecking")),
         hash_known_hosts=_yes(found.get("hashknownhosts")),
@@ -259,6 +265,12 @@ def _seconds(value: str) -> float | None:
     if not found or "".join(map("".join, found)) != value.lower():
         raise ValueError(f"ConnectTimeout is no time: {value}")
     return float(sum(int(number) * UNITS[unit] for number, unit in found))
+
+
+def _expanded(file: str, tokens: Mapping[str, str]) -> str:
+    """``%k`` and its like, and ``${VARIABLE}``, in the name of a file."""
+    file = re.sub(r"%(.)", lambda token: {**tokens, "%": "%"}.get(token[1], token[0]), file)
+    return re.sub(r"\$\{(\w+)\}", lambda name: os.environ.get(name[1], ""), file)
 
 
 def _files(value: str) -> tuple[str, ...]:
