@@ -96,6 +96,15 @@ def know(home: Path, server: Server, kind: str, *, hashed: bool = False) -> None
         subprocess.run(["ssh-keygen", "-q", "-H", "-f", file], check=True, capture_output=True, timeout=20)
 
 
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
+def test_any_of_the_keys_of_a_host_may_be_pinned(servers: tuple[Server, Server], log_in: LogIn, kind: str) -> None:
+    said = subprocess.check_output(["ssh-keygen", "-lf", servers[0].folder / f"{kind}.pub"], text=True, timeout=20)
+    there = {"address": "127.0.0.1", "port": servers[0].port, "user": getpass.getuser(), "password": None}
+    log_in(**there, host_key=said.split()[1])
+    with pytest.raises(ConnectionFailed, match=r"it shows the host key ssh-ed25519 SHA256:.*, the option host-key has"):
+        log_in(**there, host_key=f"{said.split()[1]}x")
+
+
 def test_a_key_login_a_command_and_files(
     servers: tuple[Server, Server], log_in: LogIn, home: Path, tmp_path: Path, heard: Heard
 ) -> None:

@@ -29,7 +29,7 @@ from hostout.model import Emit, Event, Host
 from hostout.remote import dialing, quoting, sshconfig, transfer
 from hostout.remote.channel import Lines
 from hostout.remote.credentials import Asker, PasswordCache, Passwords
-from hostout.remote.hostkeys import ACCEPT_NEW, ASK, HostKeys
+from hostout.remote.hostkeys import ACCEPT_NEW, ASK, HostKeys, NotPinned
 from hostout.remote.limits import Limits
 from hostout.remote.login import Login
 from hostout.remote.runner import Runner, Start
@@ -39,6 +39,9 @@ from hostout.remote.sudo import Dialogue, SudoUnavailable, as_user, new_token
 HOP = re.compile(r"(ssh://)?((?P<user>.+)@)?(\[(?P<bracketed>[^]]+)\]|(?P<address>[^:@]+))(:(?P<port>\d+))?/?")
 
 MOMENT = 1.0
+
+TYPES_OF_KEYS = 3
+"""That a host has: Ed25519, ECDSA, RSA."""
 
 LONGEST_WAY = 8
 """Jump hosts behind each other; more is a loop."""
@@ -145,13 +148,29 @@ class Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no type
         assert host is not None
         option = host.host_key if self.passwords.host else ACCEPT_NEW if host.host_key == ACCEPT_NEW else ASK
         keys = HostKeys(self.target, option, self.around.ask, self.around.emit, self.label)
-        transport = dialing.handshake(self._way(), self.target, keys, self.around.limits)
+        transport = self._handshake(keys)
         try:
             Login(transport, self.target, host.identity_file if self.passwords.host else None, self.passwords)()
         except BaseException:
             transport.close()
             raise
         return transport
+
+    def _handshake(self, keys: HostKeys) -> paramiko.Transport:
+        """A host shows one of its keys, of the type that we like best: the pinned one may be another of them."""
+        refusal: NotPinned | None = None
+        for _ in range(TYPES_OF_KEYS):
+            try:
+                return dialing.handshake(self._way(), self.target, keys, self.around.limits)
+            except NotPinned as error:
+                refusal = refusal or error
+            except ConnectionFailed as error:
+                if refusal is None:
+                    raise
+                # it has no other
+                raise refusal from error
+        assert refusal is not None
+        raise refusal
 
     def _way(self) -> Any:
         if self.jump is not None:

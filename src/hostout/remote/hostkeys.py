@@ -21,6 +21,10 @@ RSA = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
 ASK, ACCEPT_NEW = "ask", "accept-new"
 
 
+class NotPinned(ConnectionFailed):
+    """The key is not the one that the option wants; the host may have that as well, of another type."""
+
+
 class HostKeys:
     """The keys of one target. ``option`` is ``ask``, ``accept-new``, or fingerprints ``SHA256:…`` or ``MD5:…``."""
 
@@ -30,10 +34,15 @@ class HostKeys:
         self.ask = ask
         self.emit = emit
         self.label = label
+        self._passed_over: set[str] = set()
         self.entries = knownhosts.read((*target.user_known_hosts, *target.global_known_hosts))
 
     def preferred(self, kinds: Sequence[str]) -> list[str]:
-        """Key types for the negotiation: those we know a key of come first, else their order stays."""
+        """Key types for the negotiation: those we know a key of come first, else their order stays.
+
+        Those of keys that were not the pinned one are left out, should there be others.
+        """
+        kinds = [kind for kind in kinds if kind not in self._passed_over] or kinds
         known = {kind for entry in self._known() for kind in _kinds(entry.kind)}
         return sorted(kinds, key=lambda kind: kind not in known)
 
@@ -61,9 +70,12 @@ class HostKeys:
 
     def _compare(self, key: paramiko.PKey, shown: str) -> None:
         wanted = [word.rstrip("=") for word in self.option.replace(",", " ").split()]
-        if not {knownhosts.fingerprint(key.asbytes()), old := knownhosts.old_fingerprint(key.asbytes())} & {*wanted}:
+        old = knownhosts.old_fingerprint(key.asbytes())
+        if not {knownhosts.fingerprint(key.asbytes()), old} & {*wanted}:
+            self._passed_over.update(_kinds(key.get_name()))
             also = f" ({old})" if self.option.startswith("MD5:") else ""
-            raise self._refused(f"it shows the host key {shown}{also}, the option host-key has {self.option}")
+            why = f"it shows the host key {shown}{also}, the option host-key has {self.option}"
+            raise NotPinned(f"{self.target.place}: {why}")
 
     def _decide(self, key: paramiko.PKey, shown: str, opinion: Opinion) -> None:
         """An unknown key. A host of which another type is known is never accepted unasked."""
