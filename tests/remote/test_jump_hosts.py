@@ -94,6 +94,15 @@ def test_a_loop_of_jump_hosts_is_an_error(log_in: LogIn, home: Path) -> None:
         log_in(address="a")
 
 
+def test_a_host_behind_another_port_of_its_jump_host(
+    server: EmbeddedHost, jump: EmbeddedHost, log_in: LogIn, home: Path
+) -> None:
+    (home / ".ssh" / "config").write_text(f"Host 127.0.0.1\n ProxyJump 127.0.0.1:{jump.port}\n")
+    connection = log_in(server, password=None, person=Person(["right"]))
+    assert connection.run("echo hi", hide=True).stdout == "hi\n"
+    assert (jump.logins, server.logins) == ([jump.user], [server.user])
+
+
 RELAY = """\
 import os, select, socket, sys
 s = socket.create_connection((sys.argv[1], int(sys.argv[2])))

@@ -373,7 +373,7 @@ def _jump(host: Host, label: str, around: Around, target: Target, way: int) -> C
         raise ConfigurationError(f"ProxyJump of {target.alias}: a loop in the ssh configuration", host=host.name)
     *before, last = target.proxy_jump
     hop = _hop(last)
-    if hop.alias == target.alias or (hop.hostname, hop.port) == (target.hostname, target.port):
+    if hop.port == target.port and (hop.alias == target.alias or hop.hostname == target.hostname):
         # what OpenSSH makes of "Host *" with a ProxyJump: the jump host itself is reached directly
         return None
     if before:
