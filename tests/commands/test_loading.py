@@ -75,6 +75,20 @@ def test_a_fabfile_finds_what_lies_beside_it(tmp_path: Path) -> None:
     assert loaded.commands[0].function() == "hello"
 
 
+def test_a_fabfile_never_gets_what_lies_beside_another_one(tmp_path: Path) -> None:
+    """The settings of one host would be those of another."""
+    for host in ("one", "two", "same"):
+        (tmp_path / host).mkdir()
+        (tmp_path / host / "settings_of_a_host.py").write_text(f"PLACE = '{'one' if host == 'same' else host}'\n")
+    imports = "def place():\n    from settings_of_a_host import PLACE\n    return PLACE\n"
+    for host in ("one", "same"):
+        assert load(tmp_path / host, imports).commands[0].function() == "one"
+    assert problem(tmp_path / "two", imports) == (
+        f"…/fabfile.py: imports …/settings_of_a_host.py, but another fabfile has {tmp_path}/one/settings_of_a_host.py: "
+        "give one of them another name"
+    )
+
+
 def test_tasks_of_fabric_stand_beside_classic_functions(tmp_path: Path) -> None:
     loaded = load(
         tmp_path,

@@ -5,12 +5,13 @@ What does not belong here: in which order commands of several files run (``regis
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -23,6 +24,9 @@ from hostout.errors import ConfigurationError, HostoutError
 
 INJECTED = ("run", "sudo", "put", "download", "get", "cd", "local", "prompt", "abort")
 """What a fabfile in the classic style uses without an import."""
+
+PREFIX = "hostout_fabfile_"
+"""How the names of the modules begin that fabfiles are."""
 
 FABRIC_1 = re.compile(
     r"fabric\.(api|contrib|operations|context_managers|decorators|state|utils|colors|tasks)\b"
@@ -40,7 +44,7 @@ class Loaded:
 
 def fabfile(path: str) -> Loaded:
     """Executes a fabfile, with the classic names injected. Raises ``ConfigurationError``."""
-    module = ModuleType(f"hostout_fabfile_{re.sub(r'[^0-9A-Za-z]', '_', path)}")
+    module = ModuleType(f"{PREFIX}{re.sub(r'[^0-9A-Za-z]', '_', path)}")
     module.__file__ = path
     # loaded for fabfiles only: a listing that takes no time is a feature
     environment = importlib.import_module("hostout.commands.environment")
@@ -52,13 +56,46 @@ def fabfile(path: str) -> Loaded:
 
 
 def _execute(path: str, module: ModuleType) -> None:
-    exec(compile(Path(path).read_bytes(), path, "exec"), vars(module))
+    source = Path(path).read_bytes()
+    if problems := list(_mistaken(Path(path), source)):
+        raise ConfigurationError(problems)
+    exec(compile(source, path, "exec"), vars(module))
 
 
 def _find_neighbours(directory: str) -> None:
     """A fabfile may import what lies beside it, also later from within a function."""
     if directory not in sys.path:
         sys.path.append(directory)
+
+
+def _mistaken(path: Path, source: bytes) -> Iterator[str]:
+    """A line for each module beside this fabfile for which it would get another one, from beside another fabfile.
+
+    Python has one module of a name; whoever was first would lend it to the hosts of all others.
+    """
+    loaded = [module.__file__ for name, module in sys.modules.items() if name.startswith(PREFIX)]
+    folders = dict.fromkeys(Path(file).parent for file in loaded if file)
+    for name in _imported(source, str(path)) if len(folders) > 1 else ():
+        found = [file for folder in folders for file in _files_of(folder, name)]
+        own = [file for file in _files_of(path.parent, name) if file.read_bytes() != found[0].read_bytes()]
+        if own:
+            yield f"{path}: imports {own[0]}, but another fabfile has {found[0]}: give one of them another name"
+
+
+def _imported(source: bytes, path: str) -> dict[str, None]:
+    """The names of the modules that it imports anywhere, without those of their packages' insides."""
+    names = dict[str, None]()
+    for node in ast.walk(ast.parse(source, path)):
+        if isinstance(node, ast.Import):
+            names.update((alias.name.partition(".")[0], None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names[node.module.partition(".")[0]] = None
+    return names
+
+
+def _files_of(folder: Path, name: str) -> list[Path]:
+    places = (folder / name / "__init__.py", folder / f"{name}.py")
+    return [place for place in places if place.is_file()]
 
 
 def plugin(name: str) -> Loaded:
