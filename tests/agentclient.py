@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import select
+import shutil
 import subprocess
 import sys
 import threading
@@ -234,6 +235,17 @@ class Place:
 
     def ledger(self) -> list[dict[str, Any]]:
         return [protocol.decode(line) for line in (self.path / ".hostout/ledger.jsonl").read_bytes().splitlines()]
+
+
+def with_hook(place: Place, *lines: str) -> Path:
+    """The agent as it travels, in an interpreter where these lines run first."""
+    archive = place.root / "hooked.zip"
+    shutil.copy(place.archive, archive)
+    with zipfile.ZipFile(place.archive) as original, zipfile.ZipFile(archive, "w") as hooked:
+        for name in original.namelist():
+            content = original.read(name).decode()
+            hooked.writestr(name, "\n".join(lines) + content if name == "__main__.py" else content)
+    return archive
 
 
 def blob(content: bytes, name: str, to: str = "file", offset: int = 0) -> dict[str, Any]:

@@ -10,13 +10,12 @@ import stat
 import subprocess
 import sys
 import time
-import zipfile
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from agentclient import LIMIT, Client, Place, built, step, until
+from agentclient import LIMIT, Client, Place, built, step, until, with_hook
 from smalldisk import attached, copy_of_one_moment, image
 
 NAME = "0000-adopted"
@@ -140,17 +139,6 @@ def adopted(place: Place) -> None:
     assert (record["id"], record["state"], record["adopted"]) == ("adopted", "good", True)
     assert set(record["entries"]) == MOVED
     assert list(record["states"]) == ["good", "live"]
-
-
-def with_hook(place: Place, *lines: str) -> Path:
-    """The agent as it travels, in an interpreter where these lines run first."""
-    archive = place.root / "hooked.zip"
-    shutil.copy(place.archive, archive)
-    with zipfile.ZipFile(place.archive) as original, zipfile.ZipFile(archive, "w") as hooked:
-        for name in original.namelist():
-            content = original.read(name).decode()
-            hooked.writestr(name, "\n".join(lines) + content if name == "__main__.py" else content)
-    return archive
 
 
 def cut_short(place: Place, *lines: str) -> bool:

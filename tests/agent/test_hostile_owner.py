@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient import Client, Place, entry, send_files, sha256, stage, step
+from agentclient import Client, Place, entry, send_files, sha256, stage, step, with_hook
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can be led astray")
 
@@ -108,6 +108,59 @@ def test_shared_folder_is_not_made_behind_a_link(agent: Client, place: Place, se
     bent(place.path / "media", secret)
     args = {"name": ONE, "record": {**RECORD, "shared": ["media/uploads"]}}
     assert "permission denied" in agent.request("stage", args).message
+    assert untouched(secret)
+
+
+@pytest.mark.parametrize("by", ["root", "them"])
+def test_shared_folder_is_not_handed_over_behind_a_link_above_it(
+    agent: Client, place: Place, secret: Path, root: Path, by: str
+) -> None:
+    shared = {"shared": ["data/secret"]}
+    assert agent.request("stage", {"name": ONE, "record": RECORD | shared if by == "root" else RECORD}).result
+    release = place.path / "releases" / ONE
+    built(release)
+    assert agent.request("golive", {"name": ONE}).result
+    if by == "them":
+        written = json.loads((release / "release.json").read_text())
+        (release / "release.json").unlink()
+        (release / "release.json").write_text(json.dumps(written | shared))
+        theirs(release / "release.json")
+    bent(place.path / "data", root)
+    assert agent.request("owners").result == {}
+    assert untouched(secret)
+
+
+def test_folder_of_roots_behind_a_link_of_theirs_is_not_handed_over(agent: Client, place: Place, root: Path) -> None:
+    folder = root / "roots" / "dist"
+    folder.mkdir(parents=True)
+    bent(place.cache / "downloads", root / "roots")
+    assert agent.request("layout").result["facts"]["path"]["kind"] == "hostout"
+    assert folder.stat().st_uid == 0
+
+
+BENDS = """\
+import os, sys
+def hook(event, args):
+    if event == "os.fwalk" and not os.path.exists("{path}/away"):
+        os.rename("{path}/releases", "{path}/away")
+        os.symlink("{root}", "{path}/releases")
+        os.chown("{path}/releases", 65534, 65534, follow_symlinks=False)
+sys.addaudithook(hook)
+"""
+
+
+def test_releases_that_become_a_link_while_they_are_handed_over(
+    agent: Client, place: Place, secret: Path, root: Path
+) -> None:
+    (root / "media").mkdir()
+    for name in ("media", "secret"):
+        (place.path / "releases" / name).mkdir()
+        theirs(place.path / "releases" / name)
+    agent.end()
+    archive = with_hook(place, BENDS.format(path=place.path, root=root))
+    place.clients.append(Client(place.python, archive, place.question()))
+    assert place.clients[-1].request("owners").result == {}
+    assert (place.path / "releases").is_symlink()
     assert untouched(secret)
 
 

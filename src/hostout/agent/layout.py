@@ -12,7 +12,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from . import adoption, manifest, people, release
+from . import adoption, manifest, people, release, tree
 from .failure import Failed, storage
 from .people import Person
 from .session import Session
@@ -111,14 +111,15 @@ def owners(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     """The action: code and cache to the buildout's owner, ``var`` and ``shared`` to who runs the application."""
     site, live = session.site, release.live(session.site)
     data = _group_writable if session.shared_by_two else _writable
-    _itself(site.releases, session.buildout, _as_built)
-    for folder in (one.folder for one in release.everything(site) if one.name != adoption.NAME):
-        _all(folder, session.buildout, _as_built)
+    _all(site.path, "releases", session.buildout, _as_built, deep=False)
+    for one in release.everything(site):
+        if one.name != adoption.NAME:
+            _all(*one.below, session.buildout, _as_built)
     for folder in (site.downloads, site.eggs, site.environments):
-        _all(folder, session.buildout, _readable)
+        _all(site.cache, folder.name, session.buildout, _readable)
     shared = live.shared if live and live.name != adoption.NAME else ()
     for name in ("var", *shared):
-        _all(people.real(site.path / name), _of_var(session), data)
+        _all(site.path, name, _of_var(session), data)
     return {}
 
 
@@ -126,7 +127,7 @@ def settle_var(session: Session) -> None:
     """After a build by another than who runs the application: what it left in ``var`` is handed over."""
     if people.is_root() and session.shared_by_two:
         builder = session.buildout.uid
-        _all(people.real(session.site.var), _of_var(session), _group_writable, lambda status: status.st_uid == builder)
+        _all(session.site.path, "var", _of_var(session), _group_writable, lambda status: status.st_uid == builder)
 
 
 def _refuse_foreign(site: Site) -> str:
@@ -187,20 +188,23 @@ def _folder(path: Path, owner: Person, mode: int, *, within: Path | None = None,
     Below ``within`` it is made as by that folder's owner, who may have laid links there; else as by the agent.
     """
     try:
-        if not path.exists():
-            with people.acting_as_owner_of(people.real(within)) if within else nullcontext():
+        if not path.is_dir():
+            with people.acting_as_owner_of(within) if within else nullcontext():
                 path.mkdir(mode=0o755, parents=True)
                 maker = os.geteuid()
-            _hand_over(path, maker, owner, mode)
-        elif not keep and people.is_root() and not people.real(path).is_symlink():
-            _hand_over(people.real(path), 0, owner)
+            _hand_over(path, within, maker, owner, mode)
+        elif not keep and people.is_root():
+            # behind a link of somebody's it is not ours to give
+            with suppress(NotADirectoryError):
+                _hand_over(path, within, 0, owner)
     except OSError as error:
         raise storage(error, path) from error
 
 
-def _hand_over(path: Path, maker: int, owner: Person, mode: int | None = None) -> None:
+def _hand_over(path: Path, within: Path | None, maker: int, owner: Person, mode: int | None = None) -> None:
     """The maker's folder becomes the owner's: itself, not what a link or another folder in its place leads to."""
-    with adoption.opened(path) as descriptor:
+    top = within or path.parent
+    with tree.reached(top, str(path.relative_to(top))) as descriptor:
         if os.fstat(descriptor).st_uid == maker:
             people.give(descriptor, owner)
             if mode is not None:
@@ -209,34 +213,28 @@ def _hand_over(path: Path, maker: int, owner: Person, mode: int | None = None) -
 
 def _all(
     top: Path,
+    below: str,
     owner: Person,
     mode: Callable[[os.stat_result], int],
     wanted: Callable[[os.stat_result], bool] = lambda status: True,
+    deep: bool = True,
 ) -> None:
-    """Owner and mode of everything below ``top`` and of itself; never through a link, never outside."""
-    if top.is_symlink() or not top.is_dir():
-        return
-    for name, folder in _walk(top):
-        # what runs meanwhile may take it away
-        with suppress(FileNotFoundError):
-            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if wanted(status) and not _not_theirs(name, status):
-                _set(name, folder, status, owner, mode(status))
+    """Owner and mode of a folder and, where ``deep``, of everything in it; of no file, nor behind links of others."""
+    with suppress(FileNotFoundError, NotADirectoryError), tree.reached(top, below) as reached:
+        for name, folder in _walk(reached) if deep else [(".", reached)]:
+            # what runs meanwhile may take it away
+            with suppress(FileNotFoundError):
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if wanted(status) and not _not_theirs(name, status):
+                    _set(name, folder, status, owner, mode(status))
 
 
-def _itself(folder: Path, owner: Person, mode: Callable[[os.stat_result], int]) -> None:
-    """The same of that folder alone."""
-    with suppress(FileNotFoundError), adoption.opened(folder) as descriptor:
-        _set(".", descriptor, os.fstat(descriptor), owner, mode(os.fstat(descriptor)))
-
-
-def _walk(top: Path) -> Iterator[tuple[str, int]]:
+def _walk(top: int) -> Iterator[tuple[str, int]]:
     """Every entry as (name, descriptor of its folder); ``top`` itself last."""
-    for _, folders, files, descriptor in os.fwalk(top, follow_symlinks=False):
+    for _, folders, files, descriptor in os.fwalk(".", dir_fd=top, follow_symlinks=False):
         for name in (*folders, *files):
             yield name, descriptor
-    with adoption.opened(top) as descriptor:
-        yield ".", descriptor
+    yield ".", top
 
 
 def _not_theirs(name: str, status: os.stat_result) -> bool:

@@ -17,6 +17,8 @@ from typing import NamedTuple
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 # deeper than anybody builds; what is below is not looked at
 _DEEPEST = 100
+# behind each other, as many as the kernel follows
+_LINKS = 40
 
 
 class Entry(NamedTuple):
@@ -71,6 +73,35 @@ def opened(top: Path, below: str = "") -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def reached(top: Path, below: str) -> Iterator[int]:
+    """The same, and of links below ``top`` those are followed that root or we laid: data may have moved elsewhere."""
+    descriptor, left, links = os.open(top, os.O_RDONLY | os.O_DIRECTORY), below.split("/"), 0
+    try:
+        while left:
+            inner, more = _entered(left.pop(0) or ".", descriptor)
+            os.close(descriptor)
+            descriptor, left, links = inner, more + left, links + bool(more)
+            if links > _LINKS:
+                raise NotADirectoryError(errno.ELOOP, os.strerror(errno.ELOOP), below)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _entered(name: str, folder: int) -> tuple[int, list[str]]:
+    """A descriptor of that folder; of a link that may be followed, of where its way begins, and that way."""
+    link = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=folder)
+    try:
+        status = os.fstat(link)
+        if not stat.S_ISLNK(status.st_mode) or status.st_uid not in (0, os.geteuid()):
+            return os.open(name, _FOLDER, dir_fd=folder), []
+        target = os.readlink("", dir_fd=link)
+    finally:
+        os.close(link)
+    return os.open("/" if target.startswith("/") else ".", _FOLDER, dir_fd=folder), target.split("/")
 
 
 def names(folder: int) -> list[str]:
