@@ -248,7 +248,8 @@ def _follow(process: subprocess.Popen[bytes], output: Output, deadline: float, c
             ended = CANCELLED
         if ended:
             _end(process)
-        elif not output.follow():
+        # also then: what runs through sudo is root's, and cannot be ended by anybody else
+        if not output.follow():
             pause(process.pid, 0.05)
     output.finish()
     return ended
