@@ -59,6 +59,22 @@ def test_release_folder_that_is_damaged_or_foreign_is_told_as_broken(place: Plac
     assert told["0003-cccccccc"]["when"] is None
 
 
+@pytest.mark.parametrize(
+    "damage", ['{"state": "good", "shared": 7, "entries": 7, "files": 7, "dists": 7}', "[" * 100_000]
+)
+@pytest.mark.parametrize("number", [1, 2])
+def test_record_that_somebody_damaged_keeps_nobody_from_deploying(place: Place, damage: str, number: int) -> None:
+    place.agent().request("layout")
+    place.end()
+    names = [released(place, number) for number in (1, 2)]
+    new = released(place, 3, "built")
+    live(place, names[1])
+    (place.path / "releases" / names[number - 1] / "release.json").write_text(damage)
+    agent = place.agent()
+    assert len(agent.facts["releases"]) == 3
+    assert agent.request("golive", {"name": new, "keep": 1}).result["state"] == "good"
+
+
 @pytest.mark.buildout
 def test_status_tells_what_is_live_since_when_and_by_whom(ready: Place) -> None:
     agent = ready.agent()

@@ -95,7 +95,7 @@ def _program(
 
 def _folders(site: Site, release: Release) -> list[Path]:
     shelf = eggs.shelf_of(site, release)
-    names = [str(dist["filename"]) for dist in release.record.get("dists") or ()]
+    names = [str(dist["filename"]) for dist in release.listed("dists")]
     found = shelf.of({key for name in names if (key := distname.key(name))})
     environment = site.environments / str(release.record.get("environment"))
     return [

@@ -70,7 +70,10 @@ def read_signed_json(path: Path) -> tuple[dict[str, Any], int]:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{path}: not a file")
-        value = json.load(file)
+        try:
+            value = json.load(file)
+        except RecursionError as error:
+            raise ValueError(f"{path}: nested too deep") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path}: not a JSON object")
     return value, status.st_uid

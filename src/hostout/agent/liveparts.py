@@ -194,8 +194,7 @@ def _builds(release: Release) -> bool:
 
 
 def _names(release: Release, kind: str) -> list[str]:
-    names = release.record.get(f"{kind}_parts")
-    return [str(name) for name in names] if isinstance(names, list) else []
+    return [str(name) for name in release.listed(f"{kind}_parts")]
 
 
 def _strays(release: Release | None) -> set[str]:

@@ -60,8 +60,12 @@ class Release:
     @property
     def files(self) -> list[dict[str, Any]]:
         """The files of the bundle as recorded."""
-        files = self.record.get("files")
-        return [file for file in files if isinstance(file, dict)] if isinstance(files, list) else []
+        return [file for file in self.listed("files") if isinstance(file, dict)]
+
+    def listed(self, name: str) -> list[Any]:
+        """A list of its record; empty where that has something else there, by whoever's hand."""
+        found = self.record.get(name)
+        return found if isinstance(found, list) else []
 
     @property
     def below(self) -> tuple[Path, str]:
@@ -71,7 +75,7 @@ class Release:
     @property
     def shared(self) -> list[str]:
         """What it links to below ``path`` besides ``var``."""
-        return [str(name) for name in self.record.get("shared") or ()]
+        return [str(name) for name in self.listed("shared")]
 
     @property
     def states(self) -> Mapping[str, float]:

@@ -114,7 +114,7 @@ def _visible(release: Release) -> Iterator[str]:
     Of dot files, which are for the next buildout in that very folder, only those of an adopted one: it was ``path``.
     """
     hidden = {RECORD, "var", "releases", "current", *durable.top(release.shared)}
-    adopted = release.record.get("entries") or ()
+    adopted = release.listed("entries")
     for entry in sorted(release.folder.iterdir()):
         if entry.name not in hidden and (entry.name in adopted or not entry.name.startswith(".")):
             yield entry.name

@@ -75,5 +75,5 @@ def _dists(one: Release) -> list[Mapping[str, Any]]:
 
     The version of those says their content: any file of that version is the right one.
     """
-    every = [dist for name in ("dists", "environment_dists") for dist in one.record.get(name) or ()]
+    every = [dist for name in ("dists", "environment_dists") for dist in one.listed(name)]
     return [dist for dist in every if isinstance(dist, dict) and dist.get("filename") and not dist.get("develop")]
