@@ -446,7 +446,17 @@ def test_nothing_in_var_or_shared_is_ever_deleted(ready: Place, agent: Client) -
     assert not (ready.path / "blobs").is_symlink()
 
 
-def test_release_before_is_started_again_on_a_disk_that_the_migration_filled(ready: Place, small_disk: Path) -> None:
+FILL = {
+    "bytes": "cat /dev/zero > {path}/var/fill",
+    "names": "for number in $(seq 5000); do : > {path}/var/$number || exit 1; done",
+}
+
+
+@pytest.mark.parametrize("fill", FILL)
+def test_release_before_is_started_again_on_a_disk_that_the_migration_filled(
+    ready: Place, small_disk: Path, fill: str
+) -> None:
+    subprocess.run(["mount", "-o", "remount,nr_inodes=2000", str(small_disk)], check=True, timeout=20)
     there = Place(small_disk, ready.archive, extra=ready.extra)
     trace = ready.root / "trace"
     # the first one fills what is left of the log's last block
@@ -456,10 +466,10 @@ def test_release_before_is_started_again_on_a_disk_that_the_migration_filled(rea
     built(there, agent, ONE, {})
     built(there, agent, TWO, {})
     assert agent.request("golive", {"name": ONE, "start": start}).result["state"] == "good"
-    fill = f"cat /dev/zero > {there.path}/var/fill"
-    message = agent.request("golive", {"name": TWO, "start": start, "migrate": [fill]}).message
+    migrate = [FILL[fill].format(path=there.path)]
+    message = agent.request("golive", {"name": TWO, "start": start, "migrate": migrate}).message
     there.end()
-    assert message.startswith("migrate-command failed (status 1)")
+    assert message.startswith("migrate-command failed (status ")
     assert trace.read_text().splitlines() == [f"start {ONE}"] * 2
     assert (there.path / "current").readlink() == Path("releases", ONE)
 

@@ -177,7 +177,7 @@ class Change:
             trouble = self._attempt(lambda: liveparts.build(self.session, None, self.new))
             switch.off(self.session.site)
         else:
-            switch.to(self.session, self.before)
+            switch.back(self.session, self.before)
             before = self.before
             trouble = self._attempt(lambda: liveparts.build(self.session, before, self.new))
         if trouble:

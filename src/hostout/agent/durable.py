@@ -105,13 +105,14 @@ def own_folder(folder: Path, asked: Path | None = None, within: int | None = Non
 
 def link(path: Path, target: str) -> None:
     """Make ``path`` a symbolic link to ``target`` in one rename, whatever link it was before."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    temporary.symlink_to(target)
-    try:
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    if not (path.is_symlink() and str(path.readlink()) == target):
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temporary.symlink_to(target)
+        try:
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
     sync_folder(path.parent)
 
 

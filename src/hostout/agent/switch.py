@@ -66,6 +66,25 @@ def to(session: Session, release: Release) -> None:
         raise storage(error, site.current) from error
 
 
+def back(session: Session, release: Release) -> None:
+    """The same with the one that was live before, also where there is no room for another link."""
+    site = session.site
+    try:
+        to(session, release)
+    except Failed:
+        if named(site) == release.name:
+            raise
+        try:
+            with people.acting_as_owner_of(site.path):
+                # not one rename, but what is live now must not stay
+                site.current.unlink(missing_ok=True)
+                site.current.symlink_to(f"releases/{release.name}")
+                _drop_stale(site)
+        except OSError as error:
+            raise storage(error, site.current) from error
+        to(session, release)
+
+
 def off(site: Site) -> None:
     """No release is live any more; the links into it go with it."""
     try:
