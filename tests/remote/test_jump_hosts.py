@@ -36,6 +36,19 @@ def test_a_host_behind_a_jump_host(server: EmbeddedHost, jump: EmbeddedHost, log
     connection.close()
 
 
+def test_the_password_of_the_environment_is_not_told_to_another_users_jump_host(
+    server: EmbeddedHost, log_in: LogIn, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EmbeddedHost(tmp_path / "jump", user="guest", password="of the guest") as jump:
+        jump.write_known_hosts(home / ".ssh" / "known_hosts")
+        configure(home, server, f"ProxyJump guest@127.0.0.1:{jump.port}")
+        monkeypatch.setenv("HOSTOUT_PASSWORD", "right")
+        person = Person(["of the guest"])
+        log_in(address="web", password=None, person=person).close()
+        assert [prompt.partition(" at ")[0] for prompt in person.asked] == ["Password for guest"]
+        assert jump.attempts.count("password") == server.attempts.count("password") == 1
+
+
 def test_a_chain_of_jump_hosts(
     server: EmbeddedHost, jump: EmbeddedHost, log_in: LogIn, home: Path, tmp_path: Path
 ) -> None:

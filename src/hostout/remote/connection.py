@@ -103,9 +103,13 @@ class Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no type
     _host_part: Host | None = None
     _pulse: dialing.Pulse | None = None
 
-    def __init__(self, host: Host, label: str, around: Around, *, target: Target | None = None, way: int = 0) -> None:
+    def __init__(
+        self, host: Host, label: str, around: Around, *, target: Target | None = None, way: int = 0, login: str = ""
+    ) -> None:
+        """``target``: a jump host on the ``way`` to a part that ``login`` logs into; else the part's own."""
         target = target or target_of(host)
-        jump = _jump(host, label, around, target, way)
+        login = login or target.user
+        jump = _jump(host, label, around, target, way, login)
         super().__init__(
             target.hostname,
             user=target.user,
@@ -120,7 +124,7 @@ class Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no type
             "target": target,
             "around": around,
             "jump": jump,
-            "passwords": Passwords(target.user, host if way == 0 else None, around.ask, around.passwords),
+            "passwords": Passwords(target.user, host if way == 0 else None, around.ask, around.passwords, login),
             "_host_part": host,
             "original_host": target.alias,
         }
@@ -365,7 +369,7 @@ class Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no type
             self.around.emit(Event(kind, text, self.label))
 
 
-def _jump(host: Host, label: str, around: Around, target: Target, way: int) -> Connection | None:
+def _jump(host: Host, label: str, around: Around, target: Target, way: int, login: str) -> Connection | None:
     """The connection to the last host before the target, which has its own before it."""
     if not target.proxy_jump or target.proxy_command:
         return None
@@ -378,7 +382,7 @@ def _jump(host: Host, label: str, around: Around, target: Target, way: int) -> C
         return None
     if before:
         hop = replace(hop, proxy_jump=tuple(before))
-    return Connection(host, label, around, target=hop, way=way + 1)
+    return Connection(host, label, around, target=hop, way=way + 1, login=login)
 
 
 def _hop(word: str) -> Target:

@@ -89,11 +89,13 @@ def _first_line(command: str) -> str:
 class Passwords:
     """The passwords to try for one user of one host, best first.
 
-    ``host`` is the part whose options count; ``None`` for a jump host, which has none.
+    ``host`` is the part whose options count; ``None`` for a jump host, which has none. ``login`` is the user of the
+    part, whose password the environment has: another one's jump host is not told it.
     """
 
-    def __init__(self, user: str, host: Host | None, ask: Asker, cache: PasswordCache) -> None:
+    def __init__(self, user: str, host: Host | None, ask: Asker, cache: PasswordCache, login: str) -> None:
         self.user = user
+        self.login = login
         self.host = host
         self.ask = ask
         self.cache = cache
@@ -118,7 +120,7 @@ class Passwords:
             return password
         if self.host and self.host.password_command:
             return self.cache.of_command(self.host.password_command)
-        if value := os.environ.get(VARIABLE):
+        if self.user == self.login and (value := os.environ.get(VARIABLE)):
             return self.cache.learn(value)
         return None
 
