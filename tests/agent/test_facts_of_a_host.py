@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -47,6 +48,14 @@ def test_facts_of_a_host_that_has_nothing(place: Place, python: str) -> None:
     assert (facts["have"], facts["blobs"], facts["partial"], facts["environment"]) == ({}, [], {}, False)
     assert facts["owners"]["effective"]["uid"] == os.getuid()
     assert list(place.root.iterdir()) == []
+
+
+def test_file_system_that_nothing_runs_from_is_told(place: Place, small_disk: Path) -> None:
+    assert not place.agent().facts["path"]["noexec"]
+    place.extra["cache"] = str(small_disk / "cache")
+    subprocess.run(["mount", "-o", "remount,noexec", str(small_disk)], check=True)
+    facts = place.agent().facts
+    assert (facts["path"]["noexec"], facts["cache"]["noexec"]) == (False, True)
 
 
 def test_facts_say_which_wheels_fit(place: Place) -> None:

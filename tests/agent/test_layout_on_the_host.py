@@ -42,6 +42,16 @@ def test_folders_of_another_deployment_tool_are_refused(place: Place, made: str)
     )
 
 
+def test_releases_that_are_a_link_are_refused_before_anything_is_sent(place: Place) -> None:
+    agent = place.agent()
+    agent.request("layout")
+    releases, elsewhere = place.path / "releases", place.root / "larger"
+    releases.rename(elsewhere)
+    releases.symlink_to(elsewhere)
+    said = f"{releases} is a link, releases are in a folder: mount there what they are to be kept on"
+    assert place.agent().request("layout").message == said
+
+
 def test_data_that_waits_for_its_application_stays(place: Place) -> None:
     (place.path / "var" / "filestorage").mkdir(parents=True)
     (place.path / "var" / "filestorage" / "Data.fs").write_text("years of work")

@@ -18,6 +18,7 @@ from planned import CLIENT, CONTENTS, GB, HOST, LIVE, facts
 PLACE = {"kind": "hostout", "writable": True, "free": GB, "inodes": 1_000_000, "device": 1}
 CACHE = {**PLACE, "directory": "/srv/buildout-cache"}
 READ_ONLY = {"writable": False}
+NOEXEC = "is on a file system that is mounted noexec: nothing runs from there"
 NOW = 1_700_000_000.0
 
 
@@ -39,6 +40,7 @@ def place(**changes: Any) -> dict[str, Any]:
         ({**LIVE, "unshared": ["media"]},
          ["shared: media is still in release 0007-3f9a1c2b itself: "
           "move /srv/host1/releases/0007-3f9a1c2b/media to /srv/host1/media first"]),
+        ({"path": place(noexec=True)}, [f"path: /srv/host1 on the host {NOEXEC}"]),
         ({"path": place(**READ_ONLY)}, ["path: /srv/host1 on the host is not writable for root"]),
         ({"cache": {**CACHE, **READ_ONLY}},
          ["buildout-cache: /srv/buildout-cache on the host is not writable for root"]),

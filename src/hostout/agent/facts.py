@@ -131,6 +131,7 @@ def _place(path: Path) -> dict[str, Any]:
         "free": free,
         "inodes": inodes,
         "device": there.stat().st_dev,
+        "noexec": bool(os.statvfs(there).f_flag & os.ST_NOEXEC),
     }
 
 

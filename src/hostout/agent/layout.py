@@ -135,6 +135,8 @@ def _refuse_foreign(site: Site) -> str:
     found = kind(site)
     if found == "other" and not site.path.is_dir():
         raise Failed(f"{site.path} is not a folder")
+    if site.releases.is_symlink():
+        raise Failed(f"{site.releases} is a link, releases are in a folder: mount there what they are to be kept on")
     taken = [str(site.path / name) for name in _OURS if os.path.lexists(site.path / name)]
     if found in ("buildout", "other") and taken and not site.own.is_dir():
         raise Failed(f"{taken[0]} is there and was not made by hostout: choose another path, or move it away")

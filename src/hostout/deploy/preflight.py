@@ -33,7 +33,7 @@ def problems(host: Host, facts: Facts, *, root: bool = True) -> list[str]:
 
     Not ``root``: root would deploy, but could not be become; what the login user may write says nothing then.
     """
-    checks = (_occupied, _foreign, _left_behind, *((_unwritable,) if root else ()))
+    checks = (_occupied, _foreign, _left_behind, *((_unwritable,) if root else ()), _inert)
     return [line for check in checks for line in check(host, facts)]
 
 
@@ -59,6 +59,13 @@ def _unwritable(host: Host, facts: Facts) -> Iterator[str]:
     for what, option, where in _places(host, facts):
         if not facts[what]["writable"]:
             yield f"{option}: {where} on the host is not writable for {facts['user']}"
+
+
+def _inert(host: Host, facts: Facts) -> Iterator[str]:
+    for what, option, where in _places(host, facts):
+        # scripts of a release are started, and libraries in eggs loaded: neither goes there
+        if facts[what].get("noexec"):
+            yield f"{option}: {where} on the host is on a file system that is mounted noexec: nothing runs from there"
 
 
 def _places(host: Host, facts: Facts) -> list[tuple[str, str, str]]:
