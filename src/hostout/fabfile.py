@@ -18,6 +18,9 @@ from hostout.remote.quoting import in_folder, sh
 if TYPE_CHECKING:
     from hostout.deploy.inspection import Inspection
 
+FETCHED: dict[tuple[Path, str], str] = {}
+"""From which host things have come in this run, by the place here and by name."""
+
 PHASES = ("predeploy", "uploadeggs", "uploadbuildout", "buildout", "postdeploy")
 
 
@@ -47,7 +50,9 @@ def put(local: str, remote: str = "") -> None:
 def get(remote: str, local: str = "") -> None:
     """Copy a file or a folder from the host, relative to path"""
     host = current()
-    host.connection.get(posixpath.join(host.path, remote), local or _same_place(remote))
+    target = local or _same_place(remote)
+    _check_nobody_elses(remote, target)
+    host.connection.get(posixpath.join(host.path, remote), target)
 
 
 @deploys(packages=True, switches=True, announce=False)
@@ -165,6 +170,15 @@ def _inspection() -> Inspection:
     from hostout.deploy.inspection import Inspection  # noqa: PLC0415 - a listing does not need it
 
     return Inspection(current().deployment)
+
+
+def _check_nobody_elses(remote: str, local: str) -> None:
+    """Of several hosts each one would write over what came from the one before."""
+    host, place = current(), (Path(local).absolute(), posixpath.basename(posixpath.normpath(remote)))
+    other = FETCHED.setdefault(place, host.name)
+    if other != host.name:
+        line = f"get: {local} has come from {other} just now; name one host, and a place of its own for each"
+        raise ConfigurationError(line, host=host.name)
 
 
 def _same_place(path: str) -> str:

@@ -573,6 +573,17 @@ def test_put_and_get_are_relative_to_path(records: Records, start: Start) -> Non
     assert (records.folder / "log").read_text() == "x"
 
 
+def test_what_came_from_one_host_is_not_written_over_by_the_next(records: Records, start: Start) -> None:
+    for name in ("host1", "host2"):
+        (start(name).home / "app" / "log").write_text(name)
+    done = records.call("all", "get", "log")
+    line = "Hostout: [host2] get: log has come from host1 just now; name one host, and a place of its own for each\n"
+    assert (done.stderr, done.returncode) == (line, 2)
+    assert (records.folder / "log").read_text() == "host1"
+    assert records.call("host2", "get", "log", "two").returncode == 0
+    assert (records.folder / "two").read_text() == "host2"
+
+
 def test_sudo_is_refused_where_no_sudo_is_set(records: Records, start: Start) -> None:
     host = start(no_sudo="true")
     done = records.call("host1", "sudo", "id")
