@@ -216,6 +216,15 @@ class Place:
             **changes,
         }
 
+    def python_first(self, line: str) -> None:
+        """Agents that are started from now on have a Python that does this first; ``line`` has no double quotes."""
+        python = self.root / "python"
+        # of its own arguments (-c), those of the client for an interpreter (-I -S) are none for the program
+        run = f"import runpy, sys; {line}; sys.argv = sys.argv[3:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+        python.write_text(f'#!/bin/sh\nexec {self.python} -I -S -c "{run}" "$@"\n')
+        python.chmod(0o755)
+        self.python = str(python)
+
     def agent(self, **changes: Any) -> Client:
         """A new agent, asked with these changes to the question."""
         client = Client(self.python, self.archive, self.question(**changes))

@@ -120,10 +120,5 @@ def test_command_runs_before_anything_was_laid_out(place: Place) -> None:
 
 
 def test_command_needs_no_room_for_temporary_files(agent: Client, place: Place) -> None:
-    python = place.root / "python"
-    lacks = "import runpy, sys, tempfile; tempfile.tempdir = '/nonexistent'; sys.argv = sys.argv[3:]"
-    run = f"{lacks}; runpy.run_path(sys.argv[0], run_name='__main__')"
-    python.write_text(f'#!/bin/sh\nexec {place.python} -I -S -c "{run}" "$@"\n')
-    python.chmod(0o755)
-    place.python = str(python)
+    place.python_first("import tempfile; tempfile.tempdir = '/nonexistent'")
     assert place.agent().request("command", step("echo hello")).lines() == ["hello"]

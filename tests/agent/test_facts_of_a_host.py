@@ -67,12 +67,7 @@ def test_facts_say_which_wheels_fit(place: Place) -> None:
 
 
 def test_python_that_was_made_without_libffi_will_do(place: Place) -> None:
-    python = place.root / "python"
-    lacks = "import runpy, sys; sys.modules['_ctypes'] = None; sys.argv = sys.argv[3:]"
-    run = f"{lacks}; runpy.run_path(sys.argv[0], run_name='__main__')"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S -c "{run}" "$@"\n')
-    python.chmod(0o755)
-    place.python = str(python)
+    place.python_first("sys.modules['_ctypes'] = None")
     agent = place.agent()
     assert agent.request("layout").result["facts"]["path"]["kind"] == "hostout"
     assert agent.request("command", {"line": "echo hello"}).lines() == ["hello"]

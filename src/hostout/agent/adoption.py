@@ -218,7 +218,7 @@ class _Adoption:
         return os.stat(name, dir_fd=self.folder, follow_symlinks=False).st_mtime
 
     def _as_owner(self) -> AbstractContextManager[None]:
-        return people.acting_as_owner_of(people.real(self.session.site.path))
+        return people.acting_as_owner_of(self.session.site.path)
 
     def _shown(self, name: str) -> Path:
         return self.session.site.path / name
