@@ -14,7 +14,9 @@ from buildouts import BuildoutEnvironment
 from hostout import config, lockfile, packaging
 from hostout.lockfile import Lock, locked
 from hostout.model import Release
+from hostout.packaging import wheels
 from indexsite import WHEELS, Site
+from pythonfacts import facts
 from samples import Said
 from smallindex import serving
 from wheelsamples import Wheel
@@ -72,6 +74,12 @@ def locked_files(site: Site) -> set[tuple[str, str]]:
 def prepared(site: Site) -> Release:
     found = config.load(site.folder / "parts" / "hostout")
     return packaging.prepare(found.host("host1"), found.local, Said())
+
+
+def wheels_of(site: Site) -> dict[str, int]:
+    """When those were made that are kept for deployments."""
+    found = (site.folder / "parts" / "hostout" / "dist").glob("*.whl")
+    return {path.name: path.stat().st_mtime_ns for path in found if "hostouttest" not in path.name}
 
 
 def looked(site: Site) -> list[int]:
@@ -140,6 +148,26 @@ def test_a_file_that_changed_is_refused_before_it_is_unpacked_and_the_rest_of_th
     assert not (site.folder / "downloads" / "dist" / name).exists()
     assert (name, "a" * 64) in locked_files(site)
     assert config.load(site.folder / "parts" / "hostout").local.working_set
+
+
+def test_what_buildout_itself_consists_of_is_packed_for_the_first_deployment(site: Site) -> None:
+    site.build()
+    packed = wheels_of(site)
+    release, local = prepared(site), config.load(site.folder / "parts" / "hostout").local
+    _, environment = wheels.choose(release, local, facts(), Said())
+    assert {Path(one.path).name for one in environment} == packed.keys() != set()
+    assert wheels_of(site) == packed
+
+
+def test_no_room_for_what_is_packed_ahead_is_no_matter_of_the_run(site: Site) -> None:
+    site.build()
+    folder = site.folder / "parts" / "hostout" / "dist"
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    before = site.written()
+    site.build()
+    assert folder.read_text() == "in the way"
+    assert site.written() == before
 
 
 def test_what_cannot_be_had_is_said_and_left_to_the_deployment(site: Site) -> None:

@@ -7,6 +7,8 @@ which distributions a release needs.
 
 from __future__ import annotations
 
+import sys
+import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +26,7 @@ from hostout.packaging.fetching import Notes
 from hostout.packaging.indexes import link_folders
 from hostout.packaging.memo import Memo
 from hostout.packaging.places import Places, writing
+from hostout.packaging.rehearsal import exact
 from hostout.packaging.tags import Target
 from hostout.packaging.wanted import File, Key, Known, Pin, Wanted, file, key
 from hostout.packaging.wheelfile import Damaged
@@ -49,6 +52,16 @@ def choose(
     needed = _for_builds(parts, release, local, target, emit)
     search.remember()
     return (*parts, *needed), tuple(chosen[p] for p in release.environment)
+
+
+def pack_environment(local: LocalBuildout) -> None:
+    """Packs what zc.buildout itself runs from, as far as it is pure Python: the first deployment finds it packed, which
+    would take it half a second for setuptools and pip. Raises PackagingError."""
+    # without a C library, so that nothing fits that was compiled for one
+    python = {"implementation": sys.implementation.name, "platform": sysconfig.get_platform(), "libc": None}
+    pins = {(m.name, exact(m.version)) for m in local.environment}
+    facts = Facts({"python": {**python, "version": local.python}, "have": {}})
+    Search(sorted(pins), local, facts, lambda event: None).pack()
 
 
 class Search:
@@ -78,13 +91,18 @@ class Search:
         self._check_complete(notes)
         return self._chosen
 
+    def pack(self) -> None:
+        """What ``run`` would pack here because nothing else will do, and no more."""
+        self._take(self._here)
+        self._pack(wanted for wanted in self._left() if wanted.is_built_here)
+        self._save_hashes()
+
     def remember(self) -> None:
         """Notes down what was hashed, and in the lock the files that were not in it: nobody takes others from now on.
 
         The lock is there only where bin/buildout has written it.
         """
-        with writing(Places.of(self._local).root):
-            self._memo.save()
+        self._save_hashes()
         new = [_line(d) for d in self._chosen.values() if d.path and not d.made]
         if new and self._local.lock and Path(self._local.lock).exists():
             try:
@@ -175,6 +193,10 @@ class Search:
         self._pack(self._left())
         self._take(self._source)
         return notes
+
+    def _save_hashes(self) -> None:
+        with writing(Places.of(self._local).root):
+            self._memo.save()
 
     # what is said
 
