@@ -47,13 +47,13 @@ def image(path: Path, megabytes: int = 32) -> Path:
 
 
 @contextmanager
-def failing(folder: Path) -> Iterator[Path]:
+def failing(folder: Path, megabytes: int = 64) -> Iterator[Path]:
     """A disk that takes less than it says it has: whatever is written later than the first megabytes is lost."""
     there, disk = folder / "there", folder / "disk"
     disk.mkdir(parents=True)
     with (
         mounted(there, megabytes=12),
-        attached(["-o", "loop", str(image(there / "image", megabytes=64)), str(disk)], disk),
+        attached(["-o", "loop", str(image(there / "image", megabytes)), str(disk)], disk),
     ):
         yield disk
 

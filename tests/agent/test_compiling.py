@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import marshal
 import os
 import py_compile
+import random
 import shutil
 import signal
 import stat
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +22,11 @@ from typing import Any
 import pytest
 
 from agentclient import Client, Place, sha256, stage_doing, until
-from hostout.agent import bytecode
+from hostout.agent import bytecode, compiling
 from hostout.agent.shelf import Shelf
+from hostout.agent.syncing import sync
 from onhost import ago, everything, live, released
+from smalldisk import failing
 
 DIST = {"name": "a", "version": "1.0", "filename": "a-1.0-py3-none-any.whl", "sha256": "0" * 64, "develop": False}
 TAG = "py{}.{}-{}".format(*sys.version_info[:2], sysconfig.get_platform())
@@ -80,9 +85,9 @@ def ready(place: Place, number: int = 1, **more: Any) -> str:
 
 def compile_all(*tops: Path) -> str:
     """By the program itself, as a build does it; gives what it says."""
-    program = f"{Path(bytecode.__file__).read_text()}\nmain({[*map(str, tops)]!r}, 2, 60, False)\n"
+    source = compiling.program([*map(str, tops)], 2, 60, False).decode()
     argv = [sys.executable, "-I", "-S", "-B", "-"]
-    return subprocess.run(argv, input=program, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
+    return subprocess.run(argv, input=source, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
 
 
 def golive(place: Place, name: str, compile: str = "background", agent: Client | None = None) -> Client:
@@ -276,16 +281,26 @@ def test_the_last_room_is_left_to_the_application(small_disk: Path) -> None:
 def test_bytecode_has_its_name_only_when_it_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [source(tmp_path / name, "ONE = 1\n") for name in ("a.py", "b.py")]
     seen: list[list[Path]] = []
-    sync = os.sync
 
-    def watched() -> None:
+    def watched(*disks: int) -> None:
+        assert [os.fstat(disk).st_dev for disk in disks] == [tmp_path.stat().st_dev]
         seen.append([path for path in files if compiled(path).exists()])
         assert [path.stat().st_size > 16 for path in pieces(tmp_path)] == [True, True]
-        sync()
+        sync(*disks)
 
-    monkeypatch.setattr(os, "sync", watched)
+    monkeypatch.setattr(bytecode, "sync", watched)
     compile_here(tmp_path)
     assert seen == [[]] and all(compiled(path).exists() for path in files)
+
+
+def test_what_the_disk_lost_gets_no_name(tmp_path: Path) -> None:
+    """The kernel had taken all of it, and heard of the error when it wrote that to the disk."""
+    with failing(tmp_path, megabytes=200) as disk:
+        for number in range(2):
+            source(disk / f"m{number}.py", f"TEXT = {random.randbytes(2_090_000).hex()!r}\n")
+        sync(disk)
+        assert compile_all(disk) == "0\n"
+        assert not [*disk.rglob("__pycache__/m*")]
 
 
 def test_that_it_cannot_be_done_is_said_and_the_release_is_live(here: Place) -> None:
@@ -346,6 +361,19 @@ def test_what_is_new_is_compiled_beside_buildout(able: Place) -> None:
 
 
 @pytest.mark.buildout
+def test_what_buildout_needs_to_start_is_compiled_while_wheels_are_unpacked(able: Place) -> None:
+    (imported,) = (able.cache / "buildout/env").glob("lib/python*/site-packages/zc/buildout/easy_install.py")
+    shutil.rmtree(imported.parent / "__pycache__", ignore_errors=True)
+    agent, told = able.agent(), able.root / "told"
+    code = f"pathlib.Path({str(told)!r}).write_text(open('/proc/self/stat').read())"
+    stage_doing(able, agent, code, dists=unmade(able)[1])
+    assert agent.request("build", {"name": "0001-aaaaaaaa", "compile": "no"}).result["state"] == "built"
+    ticks = int(told.read_text().rpartition(")")[2].split()[19])
+    begun = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    assert compiled(imported).stat().st_mtime < begun
+
+
+@pytest.mark.buildout
 def test_where_nothing_is_new_nothing_is_compiled_before_the_switch(able: Place) -> None:
     agent, (made, dists) = able.agent(), unmade(able)
     for name, wanted in (("0001-aaaaaaaa", "no"), ("0002-bbbbbbbb", "background")):
@@ -355,11 +383,31 @@ def test_where_nothing_is_new_nothing_is_compiled_before_the_switch(able: Place)
     assert not working(able) and not compiled(made / "unused.py").exists()
 
 
+def test_what_is_found_first_is_compiled_before_all_is_found(tmp_path: Path) -> None:
+    first = source(tmp_path / "a/x.py", "ONE = 1\n")
+    found = bytecode._ordered([str(tmp_path / "a"), str(tmp_path / "b")])
+    assert next(found) == first
+    second = source(tmp_path / "b/y.py", "TWO = 2\n")
+    assert [*found] == [second]
+
+
+def test_names_are_given_often_and_in_a_long_run_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(500):
+        source(tmp_path / f"m{number}.py", "ONE = 1\n")
+    # two looks at the clock for each file: a tenth of a second passes
+    clock, turns = itertools.count(step=0.05), list[int]()
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(bytecode, "sync", lambda *disks: turns.append(len(pieces(tmp_path))))
+    bytecode._compile(sorted(tmp_path.iterdir()), [str(tmp_path)], 1e6)
+    assert sum(turns) == 500
+    assert all(few <= 4 for few in turns[:5]) and 30 < max(turns) < 60
+
+
 def test_what_tests_consist_of_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("a/tests/__init__.py", "a/test_a.py", "a/testing/b.py", "a/x.py", "a/z/y.py")
     done: list[str] = []
 
-    def noted(files: list[Path], until: float) -> int:
+    def noted(files: list[Path], places: list[str], until: float) -> int:
         done.extend(path.name for path in files)
         return 0
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import compiling, durable, eggs, job, layout, manifest, release, sources, steps
+from . import compiling, eggs, job, layout, manifest, release, sources, steps, syncing
 from .failure import Cancelled, Failed, is_full, storage
 from .protocol import BUILT, STAGING
 from .release import Release
@@ -34,7 +34,8 @@ def _build(session: Session, staged: Release, args: Mapping[str, Any]) -> None:
     compiling.stop(session.site)
     runner = Runner(session, session.site.log(staged.name), session.site.path, cancellable=True)
     runner.all(steps.as_root(args.get("commands", ())), "build-command")
-    new = eggs.fill(session, staged, _maker(runner, staged))
+    with compiling.of_buildout(session, staged):
+        new = eggs.fill(session, staged, _maker(runner, staged))
     if new and args.get("compile") == compiling.BACKGROUND:
         # buildout needs one core, and what is compiled by then makes the first start of the new release shorter
         compiling.start(session, staged, new)
@@ -55,7 +56,7 @@ def _sync(session: Session, staged: Release) -> None:
     folders = (staged.folder, session.site.cache, session.site.egg_folders)
     try:
         # one that needs no distribution may never have had eggs
-        durable.sync(*filter(Path.exists, folders))
+        syncing.sync(*filter(Path.exists, folders))
     except OSError as error:
         raise storage(error, staged.folder) from error
 

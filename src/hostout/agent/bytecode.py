@@ -1,7 +1,8 @@
 """Compiles Python files beside themselves: a program of its own, for the Python that will import them.
 
-It imports nothing of ours. Bytecode is written under another name, synced, and only then gets its own: Python takes a
-file that a power failure cut short behind its first 16 bytes for whole, and cannot import the module any more.
+It imports nothing of ours but ``syncing``. Bytecode is written under another name, synced, and only then gets its own:
+Python takes a file that a power failure cut short behind its first 16 bytes for whole, and cannot import the module any
+more.
 What does not belong here: which files, as whom and when (``compiling.py``).
 """
 
@@ -17,18 +18,22 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
 from typing import Any
+
+from .syncing import sync
 
 _CACHE, _TEMPORARY = "__pycache__", ".hostout-"
 # more than that is data, and compiling it could take all memory
 _LARGEST = 1 << 22
 # bytes and files that are left to the application
 _ROOM, _INODES = 1 << 26, 1000
-# seconds of work that a sync follows: soon, as somebody may just start what is compiled, then twice as long each time
-_FIRST_TURN, _TURN = 0.5, 20.0
+# seconds of work that a sync follows: somebody may just start what is compiled, and does not wait for bytecode; then
+# this share of what has been worked
+_FIRST_TURN, _SHARE = 0.3, 0.1
 # seconds after which a temporary file is nobody's
 _ABANDONED = 86400.0
 
@@ -48,12 +53,21 @@ def main(folders: Sequence[str], processes: int, seconds: float, idle: bool) -> 
         _step_back()
     until = time.monotonic() + seconds
     warnings.simplefilter("ignore")
-    # what tests consist of is hardly ever imported
-    files = sorted((path for folder in folders for path in _sources(folder)), key=_is_test)
     _listen(_stop)
-    children = [_fork(files[share::processes], until) for share in range(1, processes)]
-    count = _compile(files[::processes], until)
+    places = _places(folders)
+    if processes == 1:
+        # the first ones are compiled before the last ones are found
+        sys.stdout.write(f"{_compile(_ordered(folders), places, until)}\n")
+        return
+    files = list(_ordered(folders))
+    children = [_fork(files[share::processes], places, until) for share in range(1, processes)]
+    count = _compile(files[::processes], places, until)
     sys.stdout.write(f"{count + sum(map(_counted, children))}\n")
+
+
+def _places(folders: Iterable[str]) -> list[str]:
+    """One of the folders on each file system."""
+    return list({Path(folder).stat().st_dev: folder for folder in folders if Path(folder).is_dir()}.values())
 
 
 def _step_back() -> None:
@@ -76,6 +90,17 @@ def _listen(handler: Any) -> None:
 def _stop(number: int, frame: Any) -> None:
     _listen(signal.SIG_IGN)
     raise Stopped
+
+
+def _ordered(folders: Iterable[str]) -> Iterator[Path]:
+    """What tests consist of comes last: it is hardly ever imported."""
+    tests: list[Path] = []
+    for path in (path for folder in folders for path in _sources(folder)):
+        if _is_test(path):
+            tests.append(path)
+        else:
+            yield path
+    yield from tests
 
 
 def _sources(folder: str) -> Iterator[Path]:
@@ -120,14 +145,14 @@ def _header(status: os.stat_result) -> bytes:
     return MAGIC_NUMBER + struct.pack("<3L", 0, int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
 
 
-def _fork(files: Sequence[Path], until: float) -> tuple[int, int]:
+def _fork(files: Sequence[Path], places: Iterable[str], until: float) -> tuple[int, int]:
     """A process with its share; gives its number, and where it says how many files it compiled."""
     answer, sink = os.pipe()
     if pid := os.fork():
         os.close(sink)
         return pid, answer
     try:
-        os.write(sink, b"%d" % _compile(files, until))
+        os.write(sink, b"%d" % _compile(files, places, until))
     finally:
         os._exit(0)
 
@@ -141,22 +166,28 @@ def _counted(child: tuple[int, int]) -> int:
     return int(said or 0)
 
 
-def _compile(files: Iterable[Path], until: float) -> int:
+def _compile(files: Iterable[Path], places: Iterable[str], until: float) -> int:
     """How many were compiled; what cannot be compiled is left as it is."""
+    # from now on, and for this process, the kernel notes what it could not write
+    disks = [os.open(place, os.O_RDONLY | os.O_DIRECTORY) for place in places]
     made: list[tuple[Path, Path]] = []
-    count, turn, end = 0, _FIRST_TURN, time.monotonic() + _FIRST_TURN
+    count, begun = 0, time.monotonic()
+    end = begun + _FIRST_TURN
     try:
         for path in files:
             _check_room(path, until)
             _write(path, made)
             if time.monotonic() > end:
-                count, turn = count + _name(made), min(2 * turn, _TURN)
-                end = time.monotonic() + turn
+                count += _name(made, disks)
+                now = time.monotonic()
+                end = now + max(_FIRST_TURN, _SHARE * (now - begun))
     except (Stopped, OSError):
         # a disk that is full is full for all files
         until = 0
     _listen(signal.SIG_IGN)
-    return count + _name(made)
+    with suppress(OSError):  # one that loses what it took: whoever imports that compiles it
+        count += _name(made, disks)
+    return count
 
 
 def _check_room(path: Path, until: float) -> None:
@@ -202,10 +233,15 @@ def _compiled(path: Path) -> bytes:
     return _header(status) + marshal.dumps(code)
 
 
-def _name(made: list[tuple[Path, Path]]) -> int:
-    """What is on disk now gets its names; gives how many did."""
-    if made:
-        os.sync()
+def _name(made: list[tuple[Path, Path]], disks: Iterable[int]) -> int:
+    """What is on disk now gets its names; gives how many did. Raises OSError, and nothing of it stays."""
+    try:
+        sync(*(disks if made else ()))
+    except OSError:
+        for temporary, _ in made:
+            _remove(temporary)
+        made.clear()
+        raise
     count = sum(_renamed(*one) for one in made)
     made.clear()
     return count

@@ -14,7 +14,6 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -114,39 +113,6 @@ def link(path: Path, target: str) -> None:
             temporary.unlink(missing_ok=True)
             raise
     sync_folder(path.parent)
-
-
-def sync(*paths: Path | int) -> None:
-    """Wait until all is on disk that was written on the file systems of these files or folders; raises OSError.
-
-    Those of others, as a share whose server is gone, are not waited for (syncfs(2)), and what the disk did not take is
-    an error; where Python has no ctypes they are, and it is none.
-    """
-    synced: set[int] = set()
-    for path in paths:
-        descriptor = os.dup(path) if isinstance(path, int) else os.open(path, os.O_RDONLY)
-        try:
-            device = os.fstat(descriptor).st_dev
-            if device not in synced:
-                _syncfs(descriptor)
-                synced.add(device)
-        finally:
-            os.close(descriptor)
-
-
-def _syncfs(descriptor: int) -> None:
-    try:
-        ctypes: Any = import_module("ctypes")
-        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
-    except (ImportError, OSError, AttributeError):
-        # made without libffi, linked without a library to load, or a library of old
-        os.sync()
-        return
-    if syncfs(descriptor):
-        code = ctypes.get_errno()
-        if code != errno.ENOSYS:
-            raise OSError(code, os.strerror(code))
-        os.sync()
 
 
 def sync_folder(folder: Path) -> None:

@@ -12,10 +12,11 @@ import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import distname, durable, sharing, uses
+from . import distname, sharing, syncing, uses
 from .failure import Failed, storage
 from .people import acting_as
 from .release import Release
@@ -68,7 +69,7 @@ def settle(session: Session, release: Release) -> None:
         return
     try:
         # the note vouches for what it speaks of
-        durable.sync(shelf.folder)
+        syncing.sync(shelf.folder)
         with shelf.turn(session.buildout), _owning(session, shelf):
             shelf.note([(egg, str(dist["sha256"])) for dist in others for egg in _eggs(shelf, dist)])
     except OSError as error:
@@ -151,11 +152,18 @@ def _made(
         files = [(session.site.dist / str(dist["filename"]), _digest(dist)) for dist in wheels]
         files += [(path, None) for path in built]
         jobs = [Job(path, digest, shelf.tag, work / str(number)) for number, (path, digest) in enumerate(files)]
-        made = {one.name: one for one in unpack(jobs, session.buildout, session.wire.cancelled)}
+        made = {one.name: one for one in unpack(jobs, session.buildout, partial(_looked, session, work))}
         # a name stands for a complete egg, also after a power failure; that of an egg that was there already as well
-        durable.sync(work, shelf.folder)
+        syncing.sync(work, shelf.folder)
         origin = {path.name: dist for path, dist in built.items()}
         yield [_of_source(one, origin[one.filename]) if one.filename in origin else one for one in made.values()]
+
+
+def _looked(session: Session, work: Path) -> bool:
+    """Whether nobody wants it any more. What others unpack gets to the disk meanwhile: the sync at their end finds
+    little to wait for."""
+    syncing.sync(work)
+    return session.wire.cancelled()
 
 
 def _of_source(one: Made, dist: Dist) -> Made:

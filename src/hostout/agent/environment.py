@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import durable, sharing, tree, unpack, wheel
+from . import durable, sharing, syncing, tree, unpack, wheel
 from .failure import Failed, storage
 from .people import acting_as
 from .session import Session
@@ -63,7 +63,7 @@ def _make(site: Site, key: str, wheels: Iterable[Mapping[str, str]]) -> None:
         for each in wheels:
             _unpack(site.dist / each["filename"], each["sha256"], packages)
         # the name stands for a complete environment, also after a power failure
-        durable.sync(work)
+        syncing.sync(work)
         _install(work, site.environments / key)
     except OSError as error:
         raise storage(error, site.environments) from error

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import application, durable, manifest, people, tree
+from . import application, durable, manifest, people, syncing, tree
 from .failure import Failed, storage
 from .people import Person
 from .release import Release
@@ -76,7 +76,7 @@ class _Place:
     def _sync(self) -> None:
         """What was installed in ``path``, and that it was: without that record it would be installed once more."""
         try:
-            durable.sync(self.session.site.path, self.session.site.own)
+            syncing.sync(self.session.site.path, self.session.site.own)
         except OSError as error:
             raise storage(error, self.session.site.path) from error
 

@@ -12,7 +12,8 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -204,6 +205,20 @@ def leave(command: Command) -> int:
     """Start what outlives us and says nothing to anybody; gives its number. Raises Failed."""
     people.check_can_act_as(command.person)
     return _start(command, subprocess.DEVNULL).pid
+
+
+@contextmanager
+def beside(command: Command, seconds: float) -> Iterator[None]:
+    """Run it while something else is done, and wait so many seconds for its end behind that; what it says nobody hears.
+    Raises Failed."""
+    people.check_can_act_as(command.person)
+    process = _start(command, subprocess.DEVNULL, partial(_end_with, os.getpid()))
+    try:
+        yield
+        pause(process.pid, seconds)
+    finally:
+        if process.poll() is None:
+            _end(process)
 
 
 def _start(command: Command, output: int, first: Callable[[], None] | None = None) -> subprocess.Popen[bytes]:

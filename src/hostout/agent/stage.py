@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from . import durable, environment, layout, manifest, release, tree
+from . import durable, environment, layout, manifest, release, syncing, tree
 from .failure import Failed, storage
 from .people import acting_as
 from .protocol import STAGING
@@ -170,7 +170,7 @@ def _make(
         if record.get("environment"):
             _script(work, session.site.python(str(record["environment"])))
     # the word vouches for the files that came
-    durable.sync(work)
+    syncing.sync(work)
     # written by the agent itself: who wrote it decides what it may run as root
     Release(work, record, 0).changed(format=1, state=STAGING, path=str(session.site.path))
 

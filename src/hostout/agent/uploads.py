@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import durable, people, removal, uses
+from . import durable, people, removal, syncing, uses
 from .failure import Failed, storage
 from .people import Person, acting_as
 from .protocol import CHUNK, TO_DIST, TO_FILE
@@ -306,7 +306,7 @@ def keep(session: Session, arrived: Sequence[Arrival]) -> None:
     if not arrived:
         return
     try:
-        durable.sync(*(arrival.descriptor for arrival in arrived))
+        syncing.sync(*(arrival.descriptor for arrival in arrived))
     except OSError as error:
         for arrival in arrived:
             # it may show what it did not take, until it is asked anew; or let nothing be removed any more
