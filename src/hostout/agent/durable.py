@@ -115,6 +115,13 @@ def link(path: Path, target: str) -> None:
     sync_folder(path.parent)
 
 
+def write_all(descriptor: int, content: bytes) -> None:
+    """All of it, whatever one call takes; raises OSError."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in ``folder`` last."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

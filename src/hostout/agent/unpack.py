@@ -95,9 +95,7 @@ def _fork(share: Sequence[Job], owner: Person) -> _Child:
         return _Child(pid, answers)
     status = 1
     try:
-        told = json.dumps(_done(share, parent, owner)).encode("ascii")
-        while told:
-            told = told[os.write(sink, told) :]
+        durable.write_all(sink, json.dumps(_done(share, parent, owner)).encode("ascii"))
         status = 0
     finally:
         # whatever happens, nothing of the parent's is done in the child as well

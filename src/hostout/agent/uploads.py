@@ -275,7 +275,7 @@ def append(arrival: Arrival, pieces: Iterator[bytes]) -> None:
     digest, written, begun = _digest(descriptor, blob), blob.offset, blob.offset
     for piece in pieces:
         digest.update(piece)
-        _write(descriptor, piece)
+        durable.write_all(descriptor, piece)
         written += len(piece)
         begun = durable.begin_to_sync(descriptor, begun, written)
     os.fchmod(descriptor, 0o644)
@@ -293,12 +293,6 @@ def _digest(descriptor: int, blob: Blob) -> hashlib._Hash:
     while piece := os.read(descriptor, CHUNK):
         digest.update(piece)
     return digest
-
-
-def _write(descriptor: int, piece: bytes) -> None:
-    view = memoryview(piece)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def keep(session: Session, arrived: Sequence[Arrival]) -> None:

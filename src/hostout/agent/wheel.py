@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import struct
 import zipfile
@@ -283,9 +282,13 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
 def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> None:
     executable = stat.S_ISREG(member.external_attr >> 16) and member.external_attr >> 16 & 0o111
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o755 if executable else 0o644)
-    with os.fdopen(descriptor, "wb") as file:
+    try:
         if member.file_size <= _READ_AT_ONCE:
-            file.write(archive.read(member))
+            # no file object around it: making one takes a fifth of the time of a small file
+            durable.write_all(descriptor, archive.read(member))
             return
         with archive.open(member) as source:
-            shutil.copyfileobj(source, file, _READ_AT_ONCE)
+            while piece := source.read(_READ_AT_ONCE):
+                durable.write_all(descriptor, piece)
+    finally:
+        os.close(descriptor)
