@@ -101,6 +101,18 @@ def test_release_with_files_that_nobody_deployed_stays_and_they_are_named(place:
     assert (folder / one / "media/photo").read_text() == "precious"
 
 
+def test_release_in_which_files_were_changed_stays_and_they_are_named(place: Place, agent: Client) -> None:
+    one, two = (released(place, number) for number in (1, 2))
+    live(place, released(place, 3))
+    folder = place.path / "releases"
+    (folder / one / "parts/app/made.txt").write_text("written by the application")
+    (folder / two / "parts/app/made.txt").unlink()
+    result = clean(agent)
+    assert result["releases"] == [two]
+    assert kept(result) == {one: "parts/app/made.txt was changed in it since it was built"}
+    assert (folder / one / "parts/app/made.txt").read_text() == "written by the application"
+
+
 def test_release_of_which_nobody_knows_what_belongs_to_it_stays(place: Place, agent: Client) -> None:
     one, two, three = (released(place, number, state) for number, state in enumerate(("good", "bad", "good"), 1))
     live(place, released(place, 4))

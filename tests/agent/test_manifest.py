@@ -146,7 +146,8 @@ def test_what_became_of_a_release_is_named(agent: Client, release: Path, what: s
     change(release)
     assert drift(agent) == expected
     assert unchanged(agent) == (not expected[0] and not expected[1])
-    assert agent.request("facts").result["facts"]["strays"] == expected[2]
+    facts = agent.request("facts").result["facts"]
+    assert (facts["changed"], facts["strays"]) == (expected[0], expected[2])
 
 
 def test_what_is_nobodys_data_is_no_stray(agent: Client, release: Path) -> None:

@@ -171,6 +171,15 @@ def test_whoever_wants_no_data_left_behind_aborts() -> None:
         consent(answer=False)[0].to_leave(STRAY)
 
 
+def test_what_was_changed_on_the_host_is_said_once_and_nobody_is_asked() -> None:
+    asked, heard = consent()
+    found = facts(**{**LIVE, "changed": ["etc/app.ini", *"abcdef"]})
+    asked.to_leave(found)
+    asked.to_leave(found)
+    names = "etc/app.ini, a, b, c, d and 2 more"
+    assert heard == [f"[h] changed on the host since it was built, and left in release 0007-3f9a1c2b: {names}"]
+
+
 def test_what_is_to_be_shared_is_not_named_twice() -> None:
     found = facts(**{**LIVE, "strays": ["media/", "x"], "unshared": ["media"]})
     assert preflight.strays(found) == ["x"]

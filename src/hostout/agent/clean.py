@@ -114,16 +114,23 @@ def _last(one: Release) -> float:
 
 
 def _data(one: Release) -> str:
-    """What is in a release that neither we nor buildout made, as a reason to keep it."""
+    """What is in a release that neither we nor buildout made as it is now, as a reason to keep it."""
     try:
         drift = manifest.compare(one)
         if not drift.verified and not (one.state in _NEVER_LIVE and LIVE not in one.states):
             return "nobody wrote down what belongs to it: remove it by hand" if manifest.contents(one) else ""
     except OSError as error:
         return f"it cannot be looked at: {storage(error, one.folder).message}"
-    names = [name for name in ("var", *one.shared) if _is_real(one.folder / name)] + drift.strays
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"in it is {', '.join(names[:3])}{more}, made by neither hostout nor buildout" if names else ""
+    through = ("var", *one.shared)
+    foreign = [name for name in through if _is_real(one.folder / name)] + drift.strays
+    changed = [name for name in drift.changed if name not in through and os.path.lexists(one.folder / name)]
+    why = [f"in it is {_some(foreign)}, made by neither hostout nor buildout"] if foreign else []
+    why += [f"{_some(changed)} was changed in it since it was built"] if changed else []
+    return "; ".join(why)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _is_real(path: Path) -> bool:

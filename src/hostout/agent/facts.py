@@ -48,6 +48,7 @@ def gather(session: Session) -> dict[str, Any]:
         "current": release.current(site),
         "unchanged": drift is not None and drift.none and switch.linked(site, drift.made),
         "strays": drift.strays if drift else [],
+        "changed": drift.changed if drift else [],
         "job": (running := job.running(site)),
         "built": _newest(releases, live, question, BUILT, manifest.whole),
         "staged": _newest(releases, live, question, STAGING, lambda one: one.name != (running or {}).get("release")),

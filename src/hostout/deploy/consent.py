@@ -21,6 +21,7 @@ class Consent:
     host: Host
     around: Surroundings
     _left: set[str] = field(default_factory=set)
+    _told: str = ""
 
     def to(self, what: str) -> None:
         """Somebody agrees to ``what``, or the deployment ends here with RemoteError or Aborted."""
@@ -28,7 +29,12 @@ class Consent:
         self._ask(what, f"{what}. Go on?", RemoteError(advice, host=self.host.name))
 
     def to_leave(self, facts: Facts) -> None:
-        """Data in the live release that the new one will not have; each name is asked about once."""
+        """Data in the live release that the new one will not have; each name is asked about once. What somebody changed
+        there is only said: the release stays (see ``clean``), and what is deployed decides."""
+        line = preflight.changed(facts, live_name(facts))
+        if line and line != self._told:
+            self.around.warn(line)
+            self._told = line
         names = [name for name in preflight.strays(facts) if name not in self._left]
         if not names:
             return

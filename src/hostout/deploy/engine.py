@@ -205,6 +205,8 @@ class Deployment:
         """
         for name in preflight.strays(self.facts):
             self.around.warn(preflight.stays(name, self.live))
+        if line := preflight.changed(self.facts, self.live):
+            self.around.warn(line)
         result = self._change(plan.rollback(target, force, self.host, self.around.hooks()))
         self._judge(result)
         return str(result.get("name", ""))

@@ -150,6 +150,13 @@ def stays(name: str, live: str) -> str:
     return f"{name} is not in var or shared: it stays in release {live}"
 
 
+def changed(facts: Facts, live: str) -> str:
+    """The line about what was changed in the live release since it was built; empty where nothing was."""
+    names = facts.data.get("changed") or ()
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"changed on the host since it was built, and left in release {live}: {listed}" if names else ""
+
+
 def keep(host: Host) -> str:
     """What to do about them."""
     return f"move what is data to {host.path} and name it in the option shared, or go on with --yes"
