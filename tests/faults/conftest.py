@@ -52,11 +52,17 @@ def befall(shared_field: Field, row: Row, seed: str) -> Befall:
     ``each`` is the environment of each try.
     """
 
-    def run(strike: Strike, often: int, seldom: int, each: Callable[[int], dict[str, str]] = lambda number: {}) -> None:
+    def run(
+        strike: Strike,
+        often: int,
+        seldom: int,
+        each: Callable[[int], dict[str, str]] = lambda number: {},
+        attempt: Callable[..., list[str]] = shared_field.attempt,
+    ) -> None:
         failures = []
         for number in range(often if FULL else seldom):
             chance = random.Random(f"{seed} {row.kind} {number}")
-            found = shared_field.attempt(row, strike, chance, **each(number))
+            found = attempt(row, strike, chance, **each(number))
             if found:
                 failures.append("\n".join([f"try {number} of {row.kind!r}, seed {seed}:", *found]))
                 shared_field.put_right()

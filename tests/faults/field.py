@@ -42,6 +42,7 @@ from faults.table import Row
 from machines import Testbed
 
 SOON = 10.0
+FIRST, ASIDE = "first", "/srv/aside"
 BUGS = ("this is a bug in hostout", "the agent has a bug")
 """What is said of a failure that nobody thought of."""
 
@@ -70,7 +71,7 @@ class Attempt:
     @property
     def duration(self) -> float:
         """Seconds that it takes undisturbed."""
-        return self.at.durations[self.part]
+        return self.at.durations[self.part if self.old else FIRST]
 
     @property
     def new_id(self) -> str:
@@ -122,6 +123,10 @@ class Field:
             with self.load.watch() as watch:
                 self._undisturbed(part, letter)
             assert watch.strangers(*self.pages) == [], watch.strangers(*self.pages)
+        with self.bare():
+            began = time.monotonic()
+            self.contents["A"].project.succeed(SWITCH, "deploy")
+            self.durations[FIRST] = time.monotonic() - began
 
     def _first(self) -> None:
         """The first deployments, with all that they get from elsewhere, and the data of the application."""
@@ -161,6 +166,9 @@ class Field:
     ) -> list[str]:
         """Deploys the other content while ``strike`` happens; gives all that is wrong afterwards, and counts it."""
         attempt = self._begin(chance, part or chance.choice((SWITCH, DEPLOY)), environment)
+        return self._struck(attempt, row, strike)
+
+    def _struck(self, attempt: Attempt, row: Row, strike: Strike) -> list[str]:
         with self.load.watch() as watch:
             strike(attempt)
             status = attempt.call.end()
@@ -176,6 +184,29 @@ class Field:
         row.lost += 1
         return [*attempt.found, f"the deployment that was struck ({attempt.part}) gave {status}:", attempt.call.text]
 
+    def first_attempt(self, row: Row, strike: Strike, chance: random.Random) -> list[str]:
+        """The same where nothing was ever deployed: what is live afterwards is nothing, or all of it."""
+        part, new = chance.choice((SWITCH, DEPLOY)), self.contents[chance.choice(LETTERS)]
+        with self.bare():
+            call = self.desk.call(new, part, "deploy")
+            call.connects()
+            attempt = Attempt(self, call, part, "", new, chance)
+            return self._struck(attempt, row, strike)
+
+    @contextmanager
+    def bare(self) -> Iterator[None]:
+        """The host as if it had never heard of the application."""
+        self.machine.run(f"systemctl stop faultapp; mkdir {ASIDE} && mv {PATH} {CACHE} {ASIDE}/ && sync")
+        data, self.survey.data = self.survey.data, {}
+        try:
+            yield
+        finally:
+            for process in self.processes.ours():
+                process.kill()
+            self.survey.data = data
+            back = f"rm -rf {PATH} {CACHE} && mv {ASIDE}/* /srv/ && rmdir {ASIDE} && sync"
+            self.machine.run(f"systemctl stop faultapp; {back} && systemctl start faultapp")
+
     def _begin(self, chance: random.Random, part: str, environment: dict[str, str]) -> Attempt:
         """Everything as before the other content was ever deployed, and its deployment on the way."""
         self.forget_all_but_live()
@@ -190,7 +221,7 @@ class Field:
         found, new = attempt.found, attempt.new_id
         if attempt.chance.random() < 0.5:
             found += [f"still there: {line}" for line in self.rest()]
-            found += self.answers()
+            found += self.answers() if attempt.old or self.survey.live_id() else []
         left = self.survey.live_id()
         found += self.survey.problems(attempt.old, new, attempt.also)
         found += self._deploy_again(attempt)

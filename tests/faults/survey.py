@@ -62,7 +62,7 @@ class Survey:
     def data_now(self) -> Tree:
         """``var`` and what is shared, with owners and times."""
         found = {}
-        for name in ("var", SHARED):
+        for name in filter(lambda name: (self.path / name).is_dir(), ("var", SHARED)):
             found.update({f"{name}/{key}": text for key, text in tree(self.path / name, times=True).items()})
         return found
 
@@ -78,6 +78,10 @@ class Survey:
         """The folder of the live release; raises OSError where there is none."""
         return (self.path / "current").resolve(strict=True)
 
+    def is_live(self, release: Path) -> bool:
+        """Whether it is that one."""
+        return (self.path / "current").resolve() == release
+
     def live_id(self) -> str:
         """Its id as recorded, "" where that cannot be read."""
         try:
@@ -86,7 +90,7 @@ class Survey:
             return ""
 
     def releases(self) -> list[Path]:
-        return sorted(path for path in (self.path / "releases").iterdir() if not path.name.startswith("."))
+        return sorted(path for path in (self.path / "releases").glob("*") if not path.name.startswith("."))
 
     # ----- what is wrong ---------------------------------------------------------------------------------------
 
@@ -99,9 +103,9 @@ class Survey:
 
     def _release(self, release: Path) -> Iterator[str]:
         said = readable(release)
-        if release == self.live() and said.get("state") not in BUILT:
+        if self.is_live(release) and said.get("state") not in BUILT:
             yield f"the live release {release.name} is {said.get('state')}"
-        if said.get("state") not in BUILT and release != self.live():
+        if said.get("state") not in BUILT and not self.is_live(release):
             return
         found = tree(release)
         known = self.trees.get(str(said.get("id")))
