@@ -9,6 +9,7 @@ import pytest
 from hostout.deploy import plan
 from hostout.deploy.plan import Hooks
 from hostout.deploy.preview import Preview
+from hostout.errors import RemoteError
 from hostout.model import BundleFile, Host, command_step
 from planned import CLIENT, CONTENTS, HOST, LIVE, RELEASE, facts, release_fact
 
@@ -121,27 +122,40 @@ def test_the_release_that_replaces_a_buildout_of_old_stops_that() -> None:
     ]
 
 
+RELEASES = [
+    release_fact(4, "good"), release_fact(5, "good", "0000000a"), release_fact(6, "bad", "0000000b"),
+    release_fact(7, "good"), release_fact(8, "built", "0000000c"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("given", "force", "found"),
     [
         ("-2", False, "0004-3f9a1c2b"),
-        ("-3", False, "(there is none that is good)"),
         ("5", False, "0005-0000000a"),
         ("0000000a", False, "0005-0000000a"),
         ("3f9a1c2b", False, "0007-3f9a1c2b"),
-        ("6", False, "(0006-0000000b is bad)"),
         ("6", True, "0006-0000000b"),
-        ("8", True, "(0008-0000000c is built)"),
-        ("99", True, "(there is no release 99)"),
     ],
 )
 def test_a_rollback_shows_what_a_word_means(given: str, force: bool, found: str) -> None:
-    releases = [
-        release_fact(4, "good"), release_fact(5, "good", "0000000a"), release_fact(6, "bad", "0000000b"),
-        release_fact(7, "good"), release_fact(8, "built", "0000000c"),
-    ]  # fmt: skip
-    shown = preview(releases=releases).lines(plan.rollback(given, force, FULL, HOOKS))
+    shown = preview(releases=RELEASES).lines(plan.rollback(given, force, FULL, HOOKS))
     assert f"\t/srv/host1/current -> releases/{found} (is 0007-3f9a1c2b now)" in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "force", "why"),
+    [
+        ("-3", False, "nothing to go back to: of the releases older than 0007-3f9a1c2b 2 are good"),
+        ("6", False, "release 0006-0000000b is bad"),
+        ("8", True, "release 0008-0000000c is built"),
+        ("99", True, "there is no release 99 on this host"),
+    ],
+)
+def test_a_rollback_that_the_host_would_refuse_is_refused(given: str, force: bool, why: str) -> None:
+    with pytest.raises(RemoteError) as raised:
+        preview(releases=RELEASES).lines(plan.rollback(given, force, FULL, HOOKS))
+    assert raised.value.message == why
 
 
 def test_a_rollback_shows_which_release_it_would_go_back_to() -> None:
@@ -150,5 +164,5 @@ def test_a_rollback_shows_which_release_it_would_go_back_to() -> None:
     shown = preview(releases=releases).lines(plan.rollback("", False, FULL, HOOKS))
     assert "\t/srv/host1/current -> releases/0005-0000000a (is 0007-3f9a1c2b now)" in shown
     assert "\tpost-command as root: systemctl start app" in shown
-    nothing = preview(releases=[live]).lines(plan.rollback("", False, FULL, HOOKS))
-    assert any("there is none that is good" in line for line in nothing)
+    with pytest.raises(RemoteError, match="of the releases older than 0007-3f9a1c2b none are good"):
+        preview(releases=[live]).lines(plan.rollback("", False, FULL, HOOKS))

@@ -41,6 +41,7 @@ def test_release_that_was_good_serves_again(machine: Machine, tmp_path: Path) ->
 
     said = project.fail(1, "host1", "rollback", "0009")
     assert f"there is no release 0009 on this host; there are: {one}, {two}" in said
+    assert "there is no release 0009 on this host" in project.fail(1, "--dry-run", "host1", "rollback", "0009")
     project.succeed("host1", "rollback", two)
     assert "the second" in machine.http()
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from hostout.deploy.plan import amount, live_name, something_runs
+from hostout.errors import RemoteError
 from hostout.model import Facts, Host, Json, Step
 
 BACK = re.compile(r"-[1-9]\d*")
@@ -27,7 +28,7 @@ class Preview:
     root: str = "root"
 
     def lines(self, step: Step) -> list[str]:
-        """What to print of a Step."""
+        """What to print of a Step; raises RemoteError where it is known that the host would refuse."""
         details = DETAILS.get(step.do)
         return [f"would {step.text}", *(f"\t{line}" for line in (details(self, step.args) if details else ()))]
 
@@ -129,19 +130,24 @@ class Preview:
 
 
 def target(facts: Facts, given: str, force: bool) -> str:
-    """Its name, as the host finds it (``agent/rollback.py``); in brackets why there is none to go back to."""
+    """Its name, as the host finds it (``agent/rollback.py``); raises RemoteError where the host would refuse."""
     releases = sorted(facts["releases"], key=lambda r: int(r["number"]))
     if BACK.fullmatch(given):
-        number = next((r["number"] for r in releases if r["name"] == live_name(facts)), None)
+        live = live_name(facts)
+        number = next((r["number"] for r in releases if r["name"] == live), None)
         good = [r for r in releases if r["state"] == "good" and (number is None or r["number"] < number)]
-        steps = int(given[1:])
-        return str(good[-steps]["name"]) if len(good) >= steps else "(there is none that is good)"
+        if len(good) < int(given[1:]):
+            where = f"older than {live}" if live else "there"
+            raise RemoteError(f"nothing to go back to: of the releases {where} {len(good) or 'none'} are good")
+        return str(good[-int(given[1:])]["name"])
     named = [r for r in releases if given in (r["name"], r["id"])]
     found = named or [r for r in releases if given.isdigit() and r["number"] == int(given)]
     if not found:
-        return f"(there is no release {given})"
+        raise RemoteError(f"there is no release {given} on this host")
     best = max(found, key=lambda r: (r["state"] == "good", int(r["number"])))
-    return str(best["name"]) if _may_be_live(best["state"], force) else f"({best['name']} is {best['state']})"
+    if not _may_be_live(best["state"], force):
+        raise RemoteError(f"release {best['name']} is {best['state']}")
+    return str(best["name"])
 
 
 def _may_be_live(state: str, force: bool) -> bool:
