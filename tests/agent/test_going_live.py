@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -622,6 +623,22 @@ def test_switch_that_dies_with_the_agent_is_taken_back_by_who_comes_next(
     assert next_one.request("golive", plan(ready, "0003-cccccccc", "three")).result["state"] == "good"
     recovered = [entry for entry in ready.ledger() if entry["what"] == "recover"]
     assert [(entry["release"], entry["ok"]) for entry in recovered] == [(TWO, True)]
+
+
+def test_where_the_release_before_is_gone_as_well_the_one_before_that_is_live_again(
+    ready: Place, running: Client
+) -> None:
+    assert running.request("golive", plan(ready, TWO, "two")).result["state"] == "good"
+    three = "0003-cccccccc"
+    built(ready, running, three, {})
+    running.send("golive", plan(ready, three, "three", migrate=[KILL_ALL]))
+    running.process.wait(60)
+    shutil.rmtree(ready.path / "releases" / TWO)
+    reply = ready.agent().request("owners")
+    assert f"the switch to release {three} was cut short: {ONE} is live again" in reply.lines("note")
+    assert os.fspath((ready.path / "current").readlink()) == f"releases/{ONE}"
+    assert (ready.state(ONE), ready.state(three)) == ("good", "bad")
+    assert story(ready)[-1] == f"one-post {ONE}"
 
 
 def test_first_release_whose_switch_is_killed_is_not_live(ready: Place, agent: Client) -> None:

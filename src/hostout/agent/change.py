@@ -41,7 +41,8 @@ class Change:
         """The one that somebody began, from the journal."""
         new = release.load(session.site.release(str(begun["release"])))
         before = release.load(session.site.release(str(begun["before"]))) if begun["before"] else None
-        found = before if before is not None and before.folder.is_dir() else None
+        # somebody may have removed it meanwhile: what was good before that is better than nothing
+        found = before if before is None or before.folder.is_dir() else switch.was_live(session.site, but=new.name)
         switched = switch.named(session.site) == new.name
         return cls(session, new, found, begun["args"], str(begun["was"]), True, switched, switched)
 

@@ -48,9 +48,9 @@ def mend(session: Session) -> bool:
     return True
 
 
-def was_live(site: Site) -> Release | None:
-    """The release that was switched to last of those that nobody took back."""
-    seen = [one for one in everything(site) if one.state in (LIVE, GOOD)]
+def was_live(site: Site, but: str = "") -> Release | None:
+    """The release that was switched to last of those that nobody took back, ``but`` that of this name."""
+    seen = [one for one in everything(site) if one.state in (LIVE, GOOD) and one.name != but]
     return max(seen, key=lambda one: (_since(one), one.number), default=None)
 
 
