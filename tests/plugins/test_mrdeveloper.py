@@ -176,6 +176,28 @@ def test_a_checkout_that_is_gone_stops_it(tmp_path: Path) -> None:
     assert "No such file or directory" in refused(Developer(tmp_path, "example1 git src/example1"))
 
 
+HG = """\
+#!/bin/sh
+# a checkout whose newest changeset is secret, as Mercurial 7 tells of it
+case "$*" in
+*"not public()"*) echo 'changeset:   1:f62e0a6a3b24' ;;
+esac
+"""
+
+
+def stand_in(program: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that answers as one does that is not on every machine."""
+    program.parent.mkdir()
+    program.write_text(text)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_a_changeset_that_mercurial_never_pushes_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(tmp_path / "bin" / "hg", HG, monkeypatch)
+    assert refused(Developer(tmp_path, "example1 hg .")) == "Package 'example1' has been modified."
+
+
 def test_a_kind_that_nobody_can_look_at_stops_it(tmp_path: Path) -> None:
     assert "kind 'cvs'" in refused(Developer(tmp_path, "example1 cvs src/example1"))
 

@@ -43,7 +43,8 @@ SVN_UNCOMMITTED = "svn info >/dev/null && svn status --ignore-externals | sed '/
 LOOKS = {
     "git": (GIT_UNCOMMITTED, GIT_UNPUSHED),
     "gitsvn": (GIT_UNCOMMITTED, GIT_UNPUSHED),
-    "hg": (("hg", "status"), ("hg", "log", "--limit", "1", "--rev", "draft() and ::.")),
+    # not only drafts: a secret changeset is one that is never pushed
+    "hg": (("hg", "status"), ("hg", "log", "--limit", "1", "--rev", "not public() and ::.")),
     "svn": (("sh", "-c", SVN_UNCOMMITTED),),
     "fs": (),
 }
