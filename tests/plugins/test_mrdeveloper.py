@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,6 +197,29 @@ def stand_in(program: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_changeset_that_mercurial_never_pushes_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(tmp_path / "bin" / "hg", HG, monkeypatch)
     assert refused(Developer(tmp_path, "example1 hg .")) == "Package 'example1' has been modified."
+
+
+SVN = """\
+#!/bin/sh
+if [ "$1" = status ]; then
+  echo "svn: E000013: Can't open directory 'secret': Permission denied" >&2
+  exit 1
+fi
+"""
+
+
+def test_a_checkout_that_svn_cannot_look_through_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(tmp_path / "bin" / "svn", SVN, monkeypatch)
+    assert refused(Developer(tmp_path, "example1 svn .")).startswith("Package 'example1': svn: E000013: Can't open")
+
+
+@pytest.mark.parametrize(("status", "modified"), [("", False), ("X  external", False), ("X  external\nM  a", True)])
+def test_what_svn_says_of_externals_is_no_work(
+    status: str, modified: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path / "bin" / "svn", f"#!/bin/sh\n[ $1 = info ] || printf %s '{status}'\n", monkeypatch)
+    with pytest.raises(Aborted) if modified else nullcontext():
+        Developer(tmp_path, "example1 svn .").check()
 
 
 def test_a_kind_that_nobody_can_look_at_stops_it(tmp_path: Path) -> None:

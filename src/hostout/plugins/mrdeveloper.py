@@ -37,8 +37,12 @@ git rev-list --max-count=1 HEAD --not --remotes $tags
 """
 GIT_UNPUSHED = ("sh", "-c", UNPUSHED)
 
-# svn status is content where there is no working copy; X: an external, which is a checkout of its own
-SVN_UNCOMMITTED = "svn info >/dev/null && svn status --ignore-externals | sed '/^X/d'"
+# svn status is content where there is no working copy, and a pipe ends like its last command does, whatever became of
+# the first; X: an external, which is a checkout of its own
+SVN_UNCOMMITTED = """\
+svn info >/dev/null && found=$(svn status --ignore-externals) || exit
+echo "$found" | sed '/^X/d'
+"""
 
 LOOKS = {
     "git": (GIT_UNCOMMITTED, GIT_UNPUSHED),
