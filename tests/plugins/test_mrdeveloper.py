@@ -168,6 +168,36 @@ def test_a_tag_does_not_make_a_branch_pushed(developer: Developer) -> None:
     assert "'example1'" in refused(developer)
 
 
+@pytest.fixture
+def vendored(developer: Developer, tmp_path: Path) -> Path:
+    """A submodule of example1 of which ``git status`` is told to keep quiet; all of it is pushed."""
+    outer = developer["example1"]
+    source = str(upstream(tmp_path, "vendored"))
+    git(outer, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", source, "vendored")
+    git(outer, "config", "--file", ".gitmodules", "submodule.vendored.ignore", "all")
+    git(outer, "commit", "--quiet", "--all", "-m", "vendored")
+    git(outer, "push", "--quiet")
+    developer.check()
+    return outer / "vendored"
+
+
+def test_uncommitted_work_in_a_submodule_stops_it(developer: Developer, vendored: Path) -> None:
+    edit(vendored)
+    assert refused(developer) == "Package 'example1' has been modified."
+
+
+def test_a_pushed_commit_that_names_one_of_a_submodule_that_is_not_stops_it(
+    developer: Developer, vendored: Path
+) -> None:
+    commit(vendored)
+    git(developer["example1"], "add", "--force", "vendored")
+    git(developer["example1"], "commit", "--quiet", "-m", "newer")
+    git(developer["example1"], "push", "--quiet")
+    assert refused(developer) == "Package 'example1' has been modified."
+    git(vendored, "push", "--quiet")
+    developer.check()
+
+
 def test_a_checkout_that_git_cannot_look_at_stops_it(developer: Developer) -> None:
     (developer["example1"] / ".git" / "HEAD").unlink()
     assert refused(developer).startswith("Package 'example1': fatal: not a git repository")

@@ -26,14 +26,15 @@ OPTION = "mr.developer-checkouts"
 SECONDS = 60
 """No version control system takes longer to look at a checkout, unless it waits for something it will never get."""
 
-# untracked files count, because a develop package is deployed with them
-GIT_UNCOMMITTED = ("git", "status", "--porcelain", "--untracked-files=normal")
+# untracked files count, because a develop package is deployed with them, and submodules that are told to keep quiet
+GIT_UNCOMMITTED = ("git", "status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none")
 
 # commits that are on no remote, also on a branch without upstream; a detached HEAD (``rev=`` of a source) may be at a
-# tag that is on no branch any more
+# tag that is on no branch any more; a commit that is pushed may name one of a submodule that is not
 UNPUSHED = """\
-git symbolic-ref --quiet HEAD >/dev/null && tags= || tags=--tags
-git rev-list --max-count=1 HEAD --not --remotes $tags
+look='git symbolic-ref --quiet HEAD >/dev/null && tags= || tags=--tags
+git rev-list --max-count=1 HEAD --not --remotes $tags'
+eval "$look" && git submodule --quiet foreach --recursive "$look"
 """
 GIT_UNPUSHED = ("sh", "-c", UNPUSHED)
 
