@@ -203,6 +203,16 @@ def test_a_checkout_that_git_cannot_look_at_stops_it(developer: Developer) -> No
     assert refused(developer).startswith("Package 'example1': fatal: not a git repository")
 
 
+def test_the_repository_around_a_checkout_is_not_asked_about_it(developer: Developer) -> None:
+    git(developer.folder, "init", "--quiet")
+    (developer.folder / ".gitignore").write_text("*\n")
+    git(developer.folder, "commit", "--quiet", "--allow-empty", "-m", "first")
+    git(developer.folder, "update-ref", "refs/remotes/origin/main", "HEAD")
+    (developer["example1"] / ".git" / "HEAD").unlink()
+    edit(developer["example1"])
+    assert refused(developer).startswith("Package 'example1': fatal: not a git repository")
+
+
 def test_a_checkout_that_is_gone_stops_it(tmp_path: Path) -> None:
     assert "No such file or directory" in refused(Developer(tmp_path, "example1 git src/example1"))
 

@@ -111,7 +111,8 @@ def _modified(checkout: Checkout) -> bool:
 
 def _speaks(checkout: Checkout, look: tuple[str, ...]) -> bool:
     """Whether a command has output in the checkout; where one fails nothing is known, and nothing is deployed."""
-    environ = without_redirections(os.environ)
+    # git goes up to the buildout's own repository, which knows nothing of a checkout in it whose own is broken
+    environ = {**without_redirections(os.environ), "GIT_CEILING_DIRECTORIES": str(checkout.path.parent)}
     try:
         done = subprocess.run(look, cwd=checkout.path, env=environ, capture_output=True, timeout=SECONDS, check=True)
     except subprocess.CalledProcessError as failed:
