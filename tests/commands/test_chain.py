@@ -45,11 +45,23 @@ def test_any_other_return_value_aborts_before_the_next_function(tmp_path: Path, 
     assert world.lines == ["Running command 'go' from 'fab0.py'"]
 
 
-@pytest.mark.parametrize("how", ["abort('why')", "import sys; sys.exit('why')"])
+@pytest.mark.parametrize(
+    "how", ["abort('why')", "import sys; sys.exit('why')", "import sys; sys.exit(ValueError('why'))"]
+)
 def test_abort_says_why(tmp_path: Path, how: str) -> None:
     world = World(tmp_path, f"def go():\n    {how}")
     with pytest.raises(Aborted, match=r"^why$"):
         world.host.go()
+
+
+@pytest.mark.parametrize(
+    ("why", "said"), [("OSError('full')", "full"), ("3", "3"), ("None", ""), ("get('token')", "Secret(…)")]
+)
+def test_what_abort_is_given_need_not_be_text(tmp_path: Path, why: str, said: str) -> None:
+    world = World(tmp_path, f"def go(): abort({why})", secrets={"token": Secret("s3cret")})
+    with pytest.raises(Aborted) as caught:
+        world.host.go()
+    assert caught.value.message == said
 
 
 def test_a_function_that_replaces_ends_the_chain(tmp_path: Path) -> None:

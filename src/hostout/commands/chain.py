@@ -126,7 +126,8 @@ def guarded(host: HostoutHost, what: str, source: str, call: Callable[[], Any]) 
         error.host = error.host or host.name
         raise
     except SystemExit as stop:
-        raise Aborted(stop.code if isinstance(stop.code, str) else "", host=host.name) from stop
+        why = "" if stop.code is None or isinstance(stop.code, int) else str(stop.code)
+        raise Aborted(why, host=host.name) from stop
     except Exception as error:
         if Path(source).is_relative_to(OURS):
             raise

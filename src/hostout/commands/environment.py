@@ -163,6 +163,6 @@ def prompt(text: str, default: str = "") -> str:
     return current().ask(question) or default
 
 
-def abort(why: str) -> None:
-    """Ends the run: ``Hostout aborted``, exit status 4."""
-    raise Aborted(why, host=current().name)
+def abort(why: object) -> None:
+    """Ends the run: ``Hostout aborted``, exit status 4. ``why`` is text or what prints as such, an error for one."""
+    raise Aborted("" if why is None else str(why), host=current().name)
