@@ -156,7 +156,8 @@ class _Part:
         texts = {option.name: option.default for option in table.OPTIONS if option.default}
         texts["path"] = self._path
         for name, entry in self._set.items():
-            texts[name] = texts[entry["written"]] = self._text(name)
+            # an option that was emptied is one that was not set
+            texts[name] = texts[entry["written"]] = self._text(name) if entry["value"].strip() else texts.get(name, "")
         return texts
 
     def plugins(self) -> tuple[Plugin, ...]:

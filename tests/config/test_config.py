@@ -102,6 +102,14 @@ def test_defaults(written: Written) -> None:
     assert "effective-user" not in host.options
 
 
+def test_an_option_without_a_value_has_its_default_for_commands_too(written: Written) -> None:
+    written.host("host1", path="", health_timeout=" ", effective_user="", announce="")
+    host = written.load().host("host1")
+    assert host.options["path"] == host.path == "/var/lib/plone/host1"
+    assert (host.options["health-timeout"], host.health_timeout) == ("60", 60.0)
+    assert (host.options["effective-user"], host.options["announce"]) == ("", "")
+
+
 def test_a_key_may_be_in_the_agent_only(written: Written) -> None:
     (written.folder / "id.pub").touch()
     written.host("host1", host="a", identity_file="id.pub")
