@@ -119,6 +119,11 @@ def test_command_runs_before_anything_was_laid_out(place: Place) -> None:
     assert not place.path.exists()
 
 
+def test_no_log_is_named_where_there_is_no_place_to_keep_one(place: Place) -> None:
+    last = place.agent().request("command", step("echo why; exit 3")).last
+    assert (last["message"], last["tail"], last["log"]) == ("command failed (status 3): echo why; exit 3", ["why"], "")
+
+
 def test_command_needs_no_room_for_temporary_files(agent: Client, place: Place) -> None:
     place.python_first("import tempfile; tempfile.tempdir = '/nonexistent'")
     assert place.agent().request("command", step("echo hello")).lines() == ["hello"]

@@ -29,6 +29,7 @@ from . import (
     uploads,
     watch,
 )
+from .failure import Failed
 from .perform import Action
 from .session import Session
 
@@ -42,7 +43,11 @@ def _command(session: Session, args: Mapping[str, Any]) -> dict[str, Any]:
     with nullcontext() if site.jobs.is_dir() else tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch, "log") if scratch else site.log("commands")
         runner = steps.Runner(session, log, cwd if cwd.is_dir() else Path("/"), cancellable=True)
-        runner.one(steps.Step.of(args), "command")
+        try:
+            runner.one(steps.Step.of(args), "command")
+        except Failed as failed:
+            failed.log = "" if scratch else failed.log
+            raise
     return {"status": 0}
 
 
