@@ -679,6 +679,21 @@ def test_plugins_join_a_command_in_their_order_and_one_may_replace_it(records: R
     assert said == ["[127.0.0.1] out: zwei replaced", "instead", "[127.0.0.1] out: drei replaced"]
 
 
+def test_a_script_that_a_plugin_has_a_host_run_is_shown_by_what_it_is_there_for(records: Records, start: Start) -> None:
+    host = start()
+    (host.home / "app" / "var").mkdir()
+    supervised = {"host": f"127.0.0.1:{host.port}", "path": str(host.home / "app")}
+    records.part("supervised", ("hostout.plugins.supervisor",), **supervised)
+    as_who = "sudo" if os.getuid() == 0 else "run"
+    done = records.call("supervised", "supervisorshutdown")
+    assert done.stdout.splitlines()[3:] == [f"[127.0.0.1] {as_who}: stop supervisor", "Done."]
+    done = records.call("supervised", "supervisorstartup")
+    assert done.stderr.splitlines() == [
+        "Hostout: [supervised] command failed (status 1): start supervisor",
+        "    there is no bin/supervisord: the option supervisor must name the part that makes it",
+    ]
+
+
 def test_a_plugin_that_cannot_be_imported_stops_its_host_only(records: Records) -> None:
     records.fabfile("plugin_broken.py", "\nimport nothing_of_that_name\n")
     records.part("host1", ("plugin_broken",), host="10.0.0.1")

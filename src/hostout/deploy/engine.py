@@ -216,9 +216,9 @@ class Deployment:
         return self.visit.ask(step)
 
     def perform(self, steps: Sequence[Step]) -> None:
-        """Has the host do at once what it does by itself in a deployment (the Steps of hooks)."""
+        """Has the host do at once what it does by itself in a deployment (Steps of hooks), and say it as it does."""
         for step in steps:
-            self._do(step)
+            self._do(plan.said(step))
 
     def note_put(self, target: str) -> None:
         """What was put into the live release is noted down there: it is not what was deployed."""

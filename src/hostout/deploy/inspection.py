@@ -177,5 +177,6 @@ def _complaint(call: Callable[[], object], kind: type[HostoutError] = HostoutErr
 
 
 def _once(step: Step) -> Step:
-    """Asked now, not until it says yes; a script of many lines is shown by what it is there for."""
-    return replace(step, args={**step.args, "text": step.text, "retry": 0.0})
+    """Asked now, not until it says yes."""
+    shown = plan.said(step)
+    return replace(shown, args={**shown.args, "retry": 0.0})

@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hostout.model import BundleFile, Distribution, Facts, Host, Json, Release, Stamp, Step, shell
 
@@ -438,7 +438,12 @@ def health_check(host: Host) -> Json:
 
 
 def _args(steps: Iterable[Step]) -> list[Json]:
-    return [{"text": s.text, **s.args} for s in steps]
+    return [said(step).args for step in steps]
+
+
+def said(step: Step) -> Step:
+    """A command that takes its text along: a script of many lines is shown by what it is there for."""
+    return replace(step, args={"text": step.text, **step.args})
 
 
 def put(name: str, file: str) -> Step:
