@@ -138,6 +138,10 @@ BROKEN = {
         "…/fabfile.py, line 2: ModuleNotFoundError: No module named 'nothing_of_that_name'",
     ),
     "error": ("def f():\n    return 1 / 0\n\nf()\n", "…/fabfile.py, line 2: ZeroDivisionError: division by zero"),
+    "file": (
+        "\nTOKEN = open('/nothing/of/that/name').read()\n",
+        "…/fabfile.py, line 2: FileNotFoundError: [Errno 2] No such file or directory: '/nothing/of/that/name'",
+    ),
     "exit": ("import sys\nsys.exit('no')\n", "…/fabfile.py, line 2: SystemExit: no"),
     "null": ("x = '\0'\n", None),
 }

@@ -120,14 +120,15 @@ def _guarded(where: str, load: Callable[[], Any]) -> Any:
         return load()
     except HostoutError:
         raise
-    except OSError as error:
-        raise ConfigurationError(f"{where}: {error.strerror or error}") from error
     except (Exception, SystemExit) as error:
         raise ConfigurationError(_line(where, error)) from error
 
 
 def _line(where: str, error: BaseException) -> str:
     line = failed_at(where, error)
+    if isinstance(error, OSError) and not line:
+        # the file itself
+        return f"{where}: {error.strerror or error}"
     place = f"{where}, line {line}" if line else where
     if isinstance(error, ImportError) and (old := FABRIC_1.search(str(error))):
         return (
