@@ -43,8 +43,8 @@ def put(local: str, remote: str = "") -> None:
     """Copy a file or a folder to the host, relative to path"""
     host = current()
     target = posixpath.join(host.path, remote or _same_place(local))
-    host.connection.put(local, target)
-    host.deployment.note_put(target)
+    placed = host.connection.put(local, target)
+    host.deployment.note_put(placed.remote)
 
 
 def get(remote: str, local: str = "") -> None:

@@ -573,6 +573,24 @@ def test_put_and_get_are_relative_to_path(records: Records, start: Start) -> Non
     assert (records.folder / "log").read_text() == "x"
 
 
+@pytest.mark.parametrize(
+    ("given", "recorded"), [("f bin/", "bin/f"), ("f bin", "bin/f"), ("d bin", "bin/d"), ("f bin/g", "bin/g")]
+)
+def test_what_is_put_into_a_folder_of_the_live_release_is_recorded_with_its_name(
+    records: Records, start: Start, given: str, recorded: str
+) -> None:
+    app = start(**{"no-sudo": "true"}).home / "app"
+    assert records.call("--yes", "host1", "predeploy").returncode == 0
+    (app / "releases" / "0001-3f9a1c2b" / "bin").mkdir(parents=True)
+    (app / "current").symlink_to("releases/0001-3f9a1c2b")
+    (app / "bin").symlink_to("current/bin")
+    (records.folder / "f").touch()
+    (records.folder / "d").mkdir()
+    assert records.call("host1", "put", *given.split()).returncode == 0
+    ledger = (app / ".hostout" / "ledger.jsonl").read_text().splitlines()
+    assert json.loads(ledger[-1])["file"] == recorded
+
+
 def test_what_came_from_one_host_is_not_written_over_by_the_next(records: Records, start: Start) -> None:
     for name in ("host1", "host2"):
         (start(name).home / "app" / "log").write_text(name)
