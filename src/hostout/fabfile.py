@@ -42,7 +42,8 @@ def sudo(command: str, *more: str) -> None:
 def put(local: str, remote: str = "") -> None:
     """Copy a file or a folder to the host, relative to path"""
     host = current()
-    target = posixpath.join(host.path, remote or _same_place(local))
+    _check_named("put", local)
+    target = posixpath.join(host.path, remote or _same_place(local, str(Path.cwd())))
     placed = host.connection.put(local, target)
     host.deployment.note_put(placed.remote)
 
@@ -50,7 +51,8 @@ def put(local: str, remote: str = "") -> None:
 def get(remote: str, local: str = "") -> None:
     """Copy a file or a folder from the host, relative to path"""
     host = current()
-    target = local or _same_place(remote)
+    _check_named("get", remote)
+    target = local or _same_place(remote, host.path)
     _check_nobody_elses(remote, target)
     host.connection.get(posixpath.join(host.path, remote), target)
 
@@ -181,11 +183,18 @@ def _check_nobody_elses(remote: str, local: str) -> None:
         raise ConfigurationError(line, host=host.name)
 
 
-def _same_place(path: str) -> str:
-    """A relative path stays what it is on the other side; of any other only the name is left.
+def _check_named(command: str, path: str) -> None:
+    """A variable of a shell that nobody has set is not everything that there is."""
+    if not path:
+        raise ConfigurationError(f"{command}: no file or folder is named", host=current().name)
+
+
+def _same_place(path: str, folder: str) -> str:
+    """A relative path stays what it is on the other side; of any other, and of one that leaves ``folder``, only the
+    name is left.
 
     A slash at its end, which a shell puts there that completes names, says nothing about the other side.
     """
     path = posixpath.normpath(path)
     inside = not posixpath.isabs(path) and ".." not in Path(path).parts
-    return path if inside else posixpath.basename(path)
+    return path if inside else posixpath.basename(posixpath.normpath(posixpath.join(folder, path)))

@@ -591,6 +591,28 @@ def test_what_is_put_into_a_folder_of_the_live_release_is_recorded_with_its_name
     assert json.loads(ledger[-1])["file"] == recorded
 
 
+@pytest.mark.parametrize("words", [["put", ""], ["get", ""], ["get", "", "x"]])
+def test_no_name_is_not_the_whole_folder(records: Records, start: Start, words: list[str]) -> None:
+    host = start()
+    done = records.call("host1", *words)
+    assert (done.stderr, done.returncode) == (f"Hostout: [host1] {words[0]}: no file or folder is named\n", 2)
+    assert not host.connections
+
+
+def test_what_lies_outside_goes_under_its_name_into_the_folder(records: Records, start: Start) -> None:
+    app = start().home / "app"
+    (records.folder / "src" / "deep").mkdir(parents=True)
+    script = [sys.executable, str(records.script), "host1"]
+    for words in (["put", ".."], ["get", "../app"]):
+        done = subprocess.run(
+            [*script, *words], cwd=records.folder / "src" / "deep", env=records.environment(), capture_output=True
+        )
+        assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in app.parent.iterdir()) == ["app"]
+    assert (app / "src" / "deep").is_dir()
+    assert (records.folder / "src" / "deep" / "app" / "src" / "deep").is_dir()
+
+
 def test_what_came_from_one_host_is_not_written_over_by_the_next(records: Records, start: Start) -> None:
     for name in ("host1", "host2"):
         (start(name).home / "app" / "log").write_text(name)
