@@ -327,6 +327,24 @@ def test_the_recipe_gives_defaults_and_leaves_what_the_user_wrote() -> None:
     assert options == {"supervisor": "web", "init.d": "false"}
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "problem"),
+    [
+        ("init.d", "ture", "init.d: must be true or false, is 'ture'"),
+        ("supervisor", "", "supervisor: must be the name of a part, is ''"),
+        ("supervisor", "web\nworker", r"supervisor: must be the name of a part, is 'web\nworker'"),
+    ],
+)
+def test_a_wrong_value_is_refused_when_it_is_configured(option: str, value: str, problem: str) -> None:
+    with pytest.raises(UserError) as refused:
+        supervisor.Recipe({}, "host1", {option: value})
+    assert str(refused.value) == problem
+
+
+def test_an_emptied_option_of_boot_is_its_default() -> None:
+    supervisor.Recipe({}, "host1", {"init.d": ""})
+
+
 def test_starting_at_boot_without_root_is_refused_when_it_is_configured() -> None:
     with pytest.raises(UserError, match=r"^init\.d: only root .* no-sudo is set"):
         supervisor.Recipe({}, "host1", {"init.d": "yes", "no-sudo": "true"})

@@ -11,11 +11,14 @@ What does not belong here: what is supervised. The part of the buildout says tha
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from importlib import import_module
 from typing import Any, ClassVar
 
 from hostout import Step, cd, command_step, current, get, hook, run, shell, sudo
+
+YES = ("true", "yes", "on", "1")
+NO = ("false", "no", "off", "0")
 
 STOP_SECONDS = 300.0
 """How long a supervisord may take for its programs to end; it kills those that are slower than their stopwaitsecs."""
@@ -173,9 +176,18 @@ class Recipe:
     def __init__(self, buildout: Any, part: str, options: MutableMapping[str, str]) -> None:
         options.setdefault("supervisor", "supervisor")
         options.setdefault("init.d", "false")
-        if _true(options["init.d"]) and _true(options.get("no-sudo", "")):
-            problem = "init.d: only root can let supervisor start at boot, and no-sudo is set"
+        for problem in _mistakes(options):
             raise import_module("zc.buildout").UserError(problem)
+
+
+def _mistakes(options: MutableMapping[str, str]) -> Iterator[str]:
+    part, boot = options["supervisor"], options["init.d"]
+    if len(part.split()) != 1:
+        yield f"supervisor: must be the name of a part, is {part!r}"
+    if boot.strip().lower() not in ("", *YES, *NO):
+        yield f"init.d: must be true or false, is {boot!r}"
+    if _true(boot) and _true(options.get("no-sudo", "")):
+        yield "init.d: only root can let supervisor start at boot, and no-sudo is set"
 
 
 @hook("stop")
@@ -267,7 +279,7 @@ def _service() -> str:
 
 
 def _part() -> str:
-    return str(get("supervisor", "supervisor"))
+    return str(get("supervisor", "supervisor")).strip()
 
 
 def _at_boot() -> bool:
@@ -275,4 +287,4 @@ def _at_boot() -> bool:
 
 
 def _true(value: str) -> bool:
-    return value.strip().lower() in ("true", "yes", "on", "1")
+    return value.strip().lower() in YES
