@@ -734,6 +734,17 @@ def test_a_script_that_a_plugin_has_a_host_run_is_shown_by_what_it_is_there_for(
     ]
 
 
+def test_where_nothing_was_deployed_no_supervisor_of_the_machine_is_started(records: Records, start: Start) -> None:
+    host = start()
+    elsewhere = {"host": f"127.0.0.1:{host.port}", "path": str(host.home / "never")}
+    # of which there is one in /bin: id
+    records.part("supervised", ("hostout.plugins.supervisor",), supervisor="i", **elsewhere)
+    done = records.call("supervised", "supervisorstartup")
+    assert done.returncode == 1
+    assert "uid=" not in done.stdout
+    assert f"{host.home}/never" in done.stderr.splitlines()[-1]
+
+
 def test_a_plugin_that_cannot_be_imported_stops_its_host_only(records: Records) -> None:
     records.fabfile("plugin_broken.py", "\nimport nothing_of_that_name\n")
     records.part("host1", ("plugin_broken",), host="10.0.0.1")

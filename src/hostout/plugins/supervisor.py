@@ -248,7 +248,9 @@ def installonstartup() -> None:
 
 def _begin() -> list[Step]:
     if not _at_boot():
-        return [command_step("start supervisor", _line(PROCESS, START))]
+        # a path that is not there is no reason to start /bin/supervisord
+        there = shell("cd {} || exit 1\n", current().path)
+        return [command_step("start supervisor", there + _line(PROCESS, START))]
     line = _line(SERVICE_START, name=_service())
     return [_install(), command_step("start the service of supervisor", line, user="root")]
 
