@@ -312,6 +312,38 @@ def test_every_line_is_one_that_a_posix_shell_understands(kind: str, boot: str, 
         subprocess.run(["sh", "-n", "-c", step.args["line"]], check=True)
 
 
+@pytest.mark.parametrize("file", ["systemd/system/supervisor-srv-my-site.service", "init.d/supervisor-srv-my-site"])
+@pytest.mark.parametrize("kind", ["stop", "start"])
+def test_the_service_of_another_path_that_makes_the_same_name_is_left_alone(
+    kind: str, file: str, tmp_path: Path
+) -> None:
+    written = tmp_path / "etc" / file
+    written.parent.mkdir(parents=True)
+    if "systemd" in file:
+        (tmp_path / "run" / "systemd" / "system").mkdir(parents=True)
+    (tmp_path / "systemctl").write_text("#!/bin/sh\necho systemctl $*\n")
+    (tmp_path / "systemctl").chmod(0o755)
+
+    def done(path: str) -> str:
+        steps = plugged(Path(path), PLUGIN, options={"init.d": "true"}).steps(kind)
+        said = ""
+        for step in (step for step in steps if step.args["user"] == "root"):
+            line = step.args["line"].replace("/etc/", f"{tmp_path}/etc/").replace("/run/", f"{tmp_path}/run/")
+            environ = {"PATH": f"{tmp_path}:/bin:/usr/bin"}
+            found = subprocess.run(["sh", "-c", line], env=environ, stdout=-1, stderr=-2, text=True, check=False)
+            said += found.stdout
+        return said
+
+    written.write_text("WorkingDirectory=/srv/my site%%\ncd '/srv/my site%' || exit 1\n")
+    assert "belongs to another buildout" not in done("/srv/my site%")
+    before = "WorkingDirectory=/srv/my-site\ncd /srv/my-site || exit 1\n"
+    written.write_text(before)
+    assert set(done("/srv/my/site").splitlines()) == {
+        f"{written} belongs to another buildout, whose path makes the same name: this one needs another path"
+    }
+    assert written.read_text() == before
+
+
 def test_without_systemd_the_service_is_an_init_script(tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text(init_script(plugged(tmp_path, PLUGIN, options={"init.d": "true"})))

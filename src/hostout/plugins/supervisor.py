@@ -121,6 +121,15 @@ status) as_owner {status} ;;
 esac
 """
 
+OURS = """\
+if [ -d /run/systemd/system ]; then file=/etc/systemd/system/$name.service; else file=/etc/init.d/$name; fi
+if [ -e "$file" ] && ! grep -qsxF -e "$unit_of" -e "$script_of" "$file"; then
+  echo "$file belongs to another buildout, whose path makes the same name: this one needs another path" >&2
+  exit 1
+fi
+"""
+# /srv/my-site and /srv/my/site do
+
 INSTALL = """\
 set -e
 if [ "$(id -u)" != 0 ]; then echo 'init.d: only root can let supervisor start at boot' >&2; exit 1; fi
@@ -196,7 +205,7 @@ def stop() -> list[Step]:
     end = command_step("stop supervisor", _line(PROCESS, STOP), timeout=STOP_SECONDS + 10)
     if not _at_boot():
         return [end]
-    line = _line(SERVICE_STOP, name=_service())
+    line = _service_line(SERVICE_STOP)
     return [command_step("stop the service of supervisor", line, user="root", timeout=STOP_SECONDS + 10), end]
 
 
@@ -207,7 +216,7 @@ def start() -> list[Step]:
         return [command_step("start supervisor", _line(PROCESS, STOP, START), timeout=STOP_SECONDS + 60)]
     # not as root: whose the pid file is decides which process ends
     left = command_step("end a supervisor that is no service", _line(PROCESS, STOP), timeout=STOP_SECONDS + 10)
-    line = _line(SERVICE_STOP, SERVICE_START, name=_service())
+    line = _service_line(SERVICE_STOP, SERVICE_START)
     service = command_step("start the service of supervisor", line, user="root", timeout=STOP_SECONDS + 60)
     return [left, _install(), service]
 
@@ -251,15 +260,14 @@ def _begin() -> list[Step]:
         # a path that is not there is no reason to start /bin/supervisord
         there = shell("cd {} || exit 1\n", current().path)
         return [command_step("start supervisor", there + _line(PROCESS, START))]
-    line = _line(SERVICE_START, name=_service())
+    line = _service_line(SERVICE_START)
     return [_install(), command_step("start the service of supervisor", line, user="root")]
 
 
 def _install() -> Step:
-    path, name = current().path, _service()
+    path = current().path
     unit = UNIT.format(path=path.replace("%", "%%"), part=_part(), seconds=STOP_SECONDS)
-    script = _script(path, name)
-    line = _line(INSTALL, name=name, unit=unit, script=script, owner=current().effective_user)
+    line = _service_line(INSTALL, unit=unit, script=_script(path, _service()), owner=current().effective_user)
     return command_step("install the service of supervisor", line, user="root")
 
 
@@ -273,6 +281,13 @@ def _line(*scripts: str, **variables: str) -> str:
     """The scripts as one, with ``$part`` and the variables set; no value is ever pasted into a script."""
     given = {"part": _part(), **variables}
     return "".join(shell(name + "={}\n", value) for name, value in given.items()) + "".join(scripts)
+
+
+def _service_line(*scripts: str, **variables: str) -> str:
+    """The scripts, where the service is that of this buildout: by the line of its file that names ``path``."""
+    path = current().path
+    whose = {"unit_of": f"WorkingDirectory={path.replace('%', '%%')}", "script_of": shell("cd {} || exit 1", path)}
+    return _line(OURS, *scripts, name=_service(), **whose, **variables)
 
 
 def _service() -> str:
