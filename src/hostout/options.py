@@ -1,4 +1,4 @@
-"""The options of a host part: one table, from which validation, defaults, completion and the reference page are made.
+"""The options of a host part: one table, from which validation, defaults and the reference page are made.
 
 What does not belong here: where an option was set, checks that need more than its own text, files.
 """
