@@ -306,7 +306,7 @@ def test_secrets_are_only_in_their_own_file(site: Site) -> None:
     assert stat.S_IMODE((site.records / "secrets.json").stat().st_mode) == 0o600
     written = [file for file in site.records.rglob("*") if file.is_file()]
     readable = [site.folder / ".installed.cfg", *written, *(site.folder / "bin").iterdir()]
-    assert [file.name for file in readable if "s3cret" in file.read_text()] == ["secrets.json"]
+    assert [file.name for file in readable if b"s3cret" in file.read_bytes()] == ["secrets.json"]
     parts = output.partition("Configuration data:")[2]
     assert "s3cret-c" not in parts
     assert site.record("host1")["secrets"] == ["password", "token"]
