@@ -155,7 +155,8 @@ class Site:
 
 
 PLACES = ("*", "*/releases", "*/releases/*", "*/.hostout", "*/buildout", "*/downloads", "*/downloads/dist")
-KEPT = (".files.json", ".hostout", ".installed.cfg", ".manifest.json", ".partial", ".resolved.json")
+OURS = (".builds.json", ".files.json", ".hashes.json", ".resolved.json")
+KEPT = (".hostout", ".installed.cfg", ".manifest.json", ".partial", *OURS)
 
 
 def free_port() -> int:

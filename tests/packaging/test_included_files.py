@@ -48,7 +48,7 @@ def test_a_large_file_counts_by_its_content_as_a_small_one_does(buildout: Path) 
 
 def test_a_large_file_is_not_hashed_again_until_it_changes(buildout: Path) -> None:
     first = large(buildout)
-    hashes = buildout / "parts/hostout/hashes.json"
+    hashes = buildout / "parts/hostout/.hashes.json"
     known = json.loads(hashes.read_text())
     hashes.write_text(json.dumps({key: ["kept", *stamp] for key, (_, *stamp) in known.items()}))
     assert large(buildout).sha256 == "kept"

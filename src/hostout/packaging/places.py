@@ -43,8 +43,8 @@ class Places:
 
     @property
     def hashes(self) -> Path:
-        """Hashes of files that did not change since."""
-        return self.root / "hashes.json"
+        """Hashes of files that did not change since; of a name that no record of a host has, as the next one."""
+        return self.root / ".hashes.json"
 
     @property
     def environments(self) -> Path:
@@ -54,7 +54,7 @@ class Places:
     @property
     def builds(self) -> Path:
         """What it takes to build source distributions on a host."""
-        return self.root / "builds.json"
+        return self.root / ".builds.json"
 
     def rehearsal(self, part: str) -> Path:
         """What the last rehearsal for this part found, and for which input."""
