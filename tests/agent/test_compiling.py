@@ -233,6 +233,13 @@ def test_end_of_a_session_loses_nothing_either(here: Place) -> None:
     assert compiled(egg(here) / "a.py").exists() and len(done) < MANY and not pieces(egg(here))
 
 
+def test_folders_may_have_any_name(tmp_path: Path) -> None:
+    every = [tmp_path / "größe 'a' \"b\"", Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))]
+    files = [source(folder / "a.py", "ONE = 1\n") for folder in every]
+    assert compile_all(*every) == "2\n"
+    assert all(compiled(file).exists() for file in files)
+
+
 def test_compiled_files_are_not_compiled_again_and_changed_ones_are(here: Place) -> None:
     compile_all(egg(here), packages(here))
     before = compiled(egg(here) / "a.py").stat().st_ino

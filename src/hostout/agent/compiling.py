@@ -98,7 +98,7 @@ def program(*arguments: object) -> bytes:
             "module.__package__ = 'hostout'",
             f"exec({text!r}, vars(module))",
         ]
-    return "\n".join([*lines, f"module.main(*{arguments!r})\n"]).encode("ascii")
+    return "\n".join([*lines, f"module.main(*{arguments!a})\n"]).encode("ascii")
 
 
 @contextmanager
