@@ -13,6 +13,7 @@ import pytest
 
 from buildouts import BuildoutEnvironment
 from hostout.errors import Aborted
+from hostout.plugins import mrdeveloper
 from hostout.testing import EmbeddedHost
 from plugged import plugged
 
@@ -214,7 +215,15 @@ def test_the_repository_around_a_checkout_is_not_asked_about_it(developer: Devel
 
 
 def test_a_checkout_that_is_gone_stops_it(tmp_path: Path) -> None:
-    assert "No such file or directory" in refused(Developer(tmp_path, "example1 git src/example1"))
+    gone = f"Package 'example1': {tmp_path}/src/example1: No such file or directory"
+    assert refused(Developer(tmp_path, "example1 git src/example1")).startswith(gone)
+
+
+def test_a_checkout_that_takes_too_long_to_look_through_stops_it(
+    developer: Developer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mrdeveloper, "SECONDS", 0.001)
+    assert refused(developer).startswith("Package 'example1': git has not looked through ")
 
 
 HG = """\

@@ -117,6 +117,8 @@ def _speaks(checkout: Checkout, look: tuple[str, ...]) -> bool:
         done = subprocess.run(look, cwd=checkout.path, env=environ, capture_output=True, timeout=SECONDS, check=True)
     except subprocess.CalledProcessError as failed:
         abort(f"Package '{checkout.name}': {failed.stderr.decode(errors='replace').strip()}")
-    except (OSError, subprocess.TimeoutExpired) as error:
-        abort(f"Package '{checkout.name}': {error}")
+    except subprocess.TimeoutExpired:
+        abort(f"Package '{checkout.name}': {look[0]} has not looked through {checkout.path} in {SECONDS} seconds")
+    except OSError as error:
+        abort(f"Package '{checkout.name}': {error.filename or checkout.path}: {error.strerror}")
     return bool(done.stdout.strip())
