@@ -281,6 +281,14 @@ def until(what: str, seconds: float = LIMIT) -> Any:
     raise AssertionError(f"did not happen in {seconds} s: {what}")
 
 
+def exists(pid: int) -> bool:
+    """Whether that process runs; one that nobody has reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
 CONFIG = """\
 [buildout]
 parts = {parts}

@@ -16,6 +16,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,9 @@ def here(place: Place) -> Iterator[Place]:
     source(packages(place) / "tool.py", "THREE = 3\n")
     yield place
     for pid in working(place):
-        os.kill(pid, signal.SIGKILL)
+        # it may have ended by itself meanwhile
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def source(path: Path, text: str) -> Path:

@@ -14,20 +14,12 @@ from typing import Any
 
 import pytest
 
-from agentclient import Client, Place, built, stage_doing, step, until
+from agentclient import Client, Place, built, exists, stage_doing, step, until
 
 pytestmark = pytest.mark.buildout
 
 ONE, TWO = "0001-aaaaaaaa", "0002-0bbbbbbb"
 NOBODY = 65534
-
-
-def exists(pid: int) -> bool:
-    """Whether that process runs."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except OSError:
-        return False
 
 
 def gone(*pids: int) -> None:
