@@ -1,1 +1,1 @@
-Included files are no longer held in memory while they are sent, however large they are; one that changes while it is deployed is refused by name.
+Large files of the configuration are no longer copied on the host once they have arrived there.

@@ -6,7 +6,7 @@ What does not belong here: doing anything with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ class Session:
     was taken, with what somebody who died left.
     ``sharing``: the cache is kept from being cleaned. ``guardian`` starts again what was stopped, ``job`` is the
     process of one that runs; ``log`` also gets what is said here. ``dry``: nothing is removed, only looked at.
-    ``failed`` is the last request that did, but for those that run in a process of their own.
+    ``failed`` is the last request that did, but for those that run in a process of their own. ``received``: what tells
+    of large files of bundles that came in this visit whether they are as they were, by sha256 (``handover.mark``).
     """
 
     question: Mapping[str, Any]
@@ -42,6 +43,7 @@ class Session:
     log: Path | None = None
     dry: bool = False
     failed: Any = None
+    received: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def effective(self) -> Person:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from . import durable, environment, layout, manifest, release, syncing, tree
+from . import durable, environment, handover, layout, manifest, release, syncing, tree
 from .failure import Failed, storage
 from .people import acting_as
 from .protocol import STAGING
@@ -163,7 +163,9 @@ def _make(
     there = release.with_content(list(existing), {str(file.get("sha256")) for file in files})
     with acting_as(session.buildout):
         work.mkdir(mode=0o755)
-        for file in files:
+    rest = [file for file in files if not handover.hand_over(session, file, work, _mode(file))]
+    with acting_as(session.buildout):
+        for file in rest:
             _file(session, work, file, written.get(str(file["name"])), there)
         for name in ("var", *record.get("shared", ())):
             _link_out(work, name)
@@ -183,13 +185,17 @@ def _file(
     if file.get("target"):
         path.symlink_to(str(file["target"]))
         return
-    digest, mode = str(file["sha256"]), 0o755 if int(file.get("mode", 0o644)) & 0o100 else 0o644
+    digest, mode = str(file["sha256"]), _mode(file)
     if text is not None:
         _write(path, text.encode(), mode, digest)
         return
     sources = [session.site.incoming / digest, *there[digest]]
     if not any(_copied(source, path, mode, digest) for source in sources):
         raise Failed(f"the content of {file['name']} is not here: it has to be received first")
+
+
+def _mode(file: Mapping[str, Any]) -> int:
+    return 0o755 if int(file.get("mode", 0o644)) & 0o100 else 0o644
 
 
 def _write(path: Path, content: bytes, mode: int, digest: str) -> None:

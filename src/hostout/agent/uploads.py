@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import durable, people, removal, syncing, uses
+from . import durable, handover, people, removal, syncing, uses
 from .failure import Failed, storage
 from .people import Person, acting_as
 from .protocol import CHUNK, TO_DIST, TO_FILE
@@ -311,6 +311,8 @@ def keep(session: Session, arrived: Sequence[Arrival]) -> None:
     for arrival in arrived:
         with acting_as(arrival.blob.owner(session)):
             arrival.take(session.site)
+        if arrival.blob.to == TO_FILE:
+            handover.remember(session, arrival.blob.sha256, arrival.descriptor)
         arrival.close()
     distributed = [arrival.blob for arrival in arrived if arrival.blob.to == TO_DIST]
     if distributed:
