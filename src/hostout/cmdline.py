@@ -8,6 +8,7 @@ Pure, without a look at any file. What does not belong here: running anything (`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from hostout.errors import ConfigurationError
@@ -103,6 +104,11 @@ def read(argv: Sequence[str]) -> Call:
     return Call(RunOptions(**reader.values), tuple(reader.words), shows)  # type: ignore[arg-type]
 
 
+def wants_json(argv: Sequence[str]) -> bool:
+    """Whether a mistake in the options is to be told as JSON: that stands among them, maybe behind the mistake."""
+    return "--json" in takewhile(lambda word: word.startswith("-") and word not in ("-", END), argv)
+
+
 def _option(reader: _Reader, word: str) -> None:
     name, given, value = word.partition("=")
     if not word.startswith("--"):
@@ -116,6 +122,10 @@ def _option(reader: _Reader, word: str) -> None:
 
 def _short(reader: _Reader, word: str) -> None:
     """``-ny`` is ``-n -y``."""
+    letters, given, _ = word[1:].partition("=")
+    if letters and given:
+        _find("-" + letters[-1], lambda flag: flag.short)
+        raise ConfigurationError(f"option -{letters[-1]} takes no value")
     for letter in word[1:]:
         reader.values[_find("-" + letter, lambda flag: flag.short).field] = True
 

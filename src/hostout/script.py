@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from hostout import cmdline, config, output
 from hostout.errors import HostoutError
-from hostout.model import Event, Secret
+from hostout.model import Event, RunOptions, Secret
 
 if TYPE_CHECKING:
     from hostout.config import Configuration
@@ -72,6 +72,8 @@ def _interrupted(printer: output.Printer) -> int:
 
 
 def _main(records: Path, argv: Sequence[str], printer: output.Printer) -> int:
+    if cmdline.wants_json(argv):
+        printer.show(RunOptions(json=True))
     call = cmdline.read(argv)
     printer.show(call.options)
     if call.shows:

@@ -539,6 +539,14 @@ def test_json_prints_an_object_for_everything_that_happens(records: Records, sta
     assert said[1]["hosts"] == ["127.0.0.1"]
 
 
+@pytest.mark.parametrize("options", [["--json", "--forse"], ["--forse", "--json"], ["--json", "--lock-wait=soon"]])
+def test_a_mistake_in_the_options_is_json_too(records: Records, options: list[str]) -> None:
+    done = records.call(*options, "host1", "run", "echo hi")
+    (said,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (said["event"], done.returncode) == ("error", 2)
+    assert done.stderr == f"Hostout: {said['text']}\n"
+
+
 def test_no_secret_is_ever_printed(records: Records, start: Start) -> None:
     host = start(option1="plain")
     fabfile = records.fabfile(
