@@ -241,7 +241,10 @@ class _Upload:
             try:
                 write(temporary)
                 self._rename(temporary, remote)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, FileNotFoundError) and error.filename is None:
+                    # what is missing is the folder that it was to come into
+                    error.filename = folder or remote
                 with contextlib.suppress(OSError, EOFError, SSHException):  # the first error is the one to tell
                     self.sftp.remove(temporary)
                 raise
