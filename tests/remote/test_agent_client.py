@@ -27,7 +27,7 @@ from hostout.testing import EmbeddedHost
 from listening import QUICK, Heard, LogIn
 
 SERVE = """
-import base64, hashlib, json, os, sys, time
+import hashlib, json, os, sys, time
 from .words import READY
 
 def say(**message):
@@ -35,7 +35,7 @@ def say(**message):
     sys.stdout.flush()
 
 def main(question):
-    question = json.loads(base64.b64decode(question))
+    question = json.loads(question)
     if question.get("die"):
         sys.exit("Traceback: it hurts")
     with open("/proc/self/cmdline") as file:

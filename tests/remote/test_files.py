@@ -175,7 +175,7 @@ def test_what_is_missing_is_named(server: EmbeddedHost, log_in: LogIn, tmp_path:
 
 
 def test_a_folder_that_is_missing_there_is_named(server: EmbeddedHost, log_in: LogIn, folder: Path) -> None:
-    with pytest.raises(RemoteError, match="put: there is no no/such/place$"):
+    with pytest.raises(RemoteError, match=r"put: there is no no/such/place$"):
         log_in(server).put(str(folder / "file"), "no/such/place/file")
 
 

@@ -2,7 +2,7 @@
 
 The one file that both sides read. What does not belong here: what an action does.
 
-**The question** travels with the program (base64 of a JSON object)::
+**The question** travels with the program (a JSON object)::
 
     {"part", "path", "cache": str|null, "effective_user": str|null, "buildout_user": str|null,
      "buildout_group": str|null, "release": id|null, "want": [[name, version], ...], "files": [sha256, ...],
@@ -91,7 +91,6 @@ sends one every HEARTBEAT seconds, and is gone for an agent that heard nothing f
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import select
@@ -140,12 +139,12 @@ def decode(line: bytes) -> dict[str, Any]:
 
 def question_argument(question: Mapping[str, Any]) -> str:
     """The question as the argument that starts the agent."""
-    return base64.b64encode(encode(question)).decode("ascii")
+    return encode(question).decode("ascii").rstrip()
 
 
 def question_of(argument: str) -> dict[str, Any]:
     """The question out of that argument."""
-    return decode(base64.b64decode(argument))
+    return decode(argument.encode())
 
 
 def announced(args: Mapping[str, Any]) -> int:

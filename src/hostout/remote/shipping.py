@@ -7,7 +7,6 @@ what was started (``agent``).
 from __future__ import annotations
 
 import base64
-import json
 import re
 import threading
 import zlib
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from hostout.agent import protocol
 from hostout.model import Json
 
 INSIDE = "hostout_agent"
@@ -25,8 +25,9 @@ FIRST = "carried.py"
 OLDEST = (3, 9)
 PYTHONS = ("python3", *(f"python3.{minor}" for minor in range(14, OLDEST[1] - 1, -1)))
 
-LONGEST_COMMAND = 100_000
-"""Characters of a command line that every host takes (Linux: 128 KiB for one argument); more goes by standard input."""
+LONGEST_COMMAND = 120_000
+"""Characters of a command line that every host takes (Linux: 128 KiB for one argument, which it is for the login shell,
+quotes and sudo included); more goes by standard input, which takes a round trip."""
 
 LATER: Mapping[str, tuple[str, ...]] = {"fetch": ("web.py", "fetch.py")}
 """Files of the package that travel with the requests that need them, in the order in which they import each other."""
@@ -94,8 +95,7 @@ def program(package: Path, question: Mapping[str, Json], *, through_sudo: bool =
 
     ``through_sudo`` keeps both out of the command line that sudo gets: it writes that to the log of the host.
     """
-    asked = base64.b64encode(json.dumps(question, separators=(",", ":")).encode())
-    payload = f"{packed(package)}.{_pack(asked)}"
+    payload = f"{packed(package)}.{_pack(protocol.question_argument(question).encode())}"
     start = ("sh", "-c", START, "hostout", LOADER)
     if len(payload) + len(LOADER) + len(START) > LONGEST_COMMAND:
         return Program((*start, "", str(len(payload))), later=payload.encode())
