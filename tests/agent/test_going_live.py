@@ -274,6 +274,13 @@ def test_health_check_that_passes_makes_it_good(ready: Place, agent: Client, ser
     )
 
 
+def test_health_hook_does_not_make_up_for_a_post_command_that_failed(ready: Place, agent: Client) -> None:
+    built(ready, agent, ONE, {})
+    change = plan(ready, ONE, "one", post=["false"], health=hooks(ready, "health"))
+    assert agent.request("golive", change).result["state"] == "live"
+    assert ready.state(ONE) == "live"
+
+
 def test_redirect_is_well(ready: Place, agent: Client, server: HTTPServer) -> None:
     built(ready, agent, ONE, {})
     assert agent.request("golive", plan(ready, ONE, "one", health_check=url(server, "302"))).result["state"] == "good"

@@ -113,12 +113,12 @@ class Change:
             self.clean = self._runner.anyway(self._lines("post"), "post-command")
 
     def _check(self) -> bool:
-        """Whether there was something to check; raises Failed where it is not well."""
-        hooks, check = self._steps("health"), Check.of(self.args.get("health_check"))
-        self._runner.all(hooks, "health hook")
+        """Whether there was a ``health-check``; raises Failed where it is not well, or a hook says so."""
+        check = Check.of(self.args.get("health_check"))
+        self._runner.all(self._steps("health"), "health hook")
         if check is not None:
             health.passes(self._runner, check)
-        return bool(hooks) or check is not None
+        return check is not None
 
     def _settle(self, state: str) -> None:
         """What runs well is not switched off because that cannot be written down, or something cannot be removed."""

@@ -418,7 +418,7 @@ class Deployment:
     def _judge(self, result: Json) -> None:
         """What went live and is not known to be well is said."""
         if result.get("state") == "live":
-            why = "a post-command failed, and nothing else says that it is well"
+            why = "a post-command failed, and there is no health-check"
             self.around.warn(f"release {result['name']} is not good: {why}")
 
     def _explained(self, error: RemoteError, name: str) -> RemoteError:
