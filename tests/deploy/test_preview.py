@@ -99,9 +99,12 @@ def test_a_script_of_many_lines_is_shown_by_what_it_is_there_for() -> None:
     assert not any("cp a b" in line for line in lines)
 
 
-def test_the_first_release_stops_nothing() -> None:
+def test_the_first_release_has_pre_commands_and_nothing_to_stop() -> None:
     lines = preview(live=None).lines(plan.golive("0001-3f9a1c2b", FULL, HOOKS, stopped=False))
-    assert lines[1] == "\t/srv/host1/current -> releases/0001-3f9a1c2b (is not there now)"
+    assert lines[1:3] == [
+        "\tpre-command as root: systemctl stop app",
+        "\t/srv/host1/current -> releases/0001-3f9a1c2b (is not there now)",
+    ]
 
 
 def test_an_adoption_shows_what_would_move() -> None:

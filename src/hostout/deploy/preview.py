@@ -70,8 +70,9 @@ class Preview:
         yield from self._hooks("stop hook", args["hooks"])
 
     def golive(self, args: Mapping[str, Json]) -> Iterator[str]:
-        if something_runs(self.facts) and not args["stopped"]:
-            yield from self.stop({"commands": args["pre"], "hooks": args["stop"]})
+        if not args["stopped"]:
+            # pre-commands run whatever is live, stop hooks are those of what is
+            yield from self.stop({"commands": args["pre"], "hooks": args["stop"] if something_runs(self.facts) else ()})
         yield self._switched(args["name"])
         yield from self._outside()
         for line in args["migrate"]:
