@@ -95,6 +95,15 @@ def size(lines: list[str]) -> str:
     return found[1]
 
 
+def test_a_build_alone_is_not_said_to_be_done(env: BuildoutEnvironment, machine: Machine, tmp_path: Path) -> None:
+    machine.add_user("app")
+    project = hello(env, tmp_path, machine)
+    project.succeed("host1", "uploadbuildout")
+    lines = dry(project, machine, "host1", "buildout")
+    assert any(line.startswith("Hostout: would build release 0001-") for line in lines)
+    assert not any("is built" in line for line in lines)
+
+
 def test_a_downtime_is_shown_where_it_would_begin(env: BuildoutEnvironment, machine: Machine, tmp_path: Path) -> None:
     machine.add_user("app")
     project = hello(env, tmp_path, machine, more="downtime = deploy")

@@ -185,7 +185,7 @@ class Deployment:
         name = self._staged or self._newest("staging") or self._live_again()
         self._build(plan.build(name, self.host, arguments), name)
         self._staged, self._built = "", name
-        if not self.whole:
+        if not self.whole and not self.around.options.dry_run:
             self.around.say(f"release {name} is built, not live; postdeploy makes it live")
         return name
 
