@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -157,6 +158,14 @@ def test_the_host_object_has_what_hostout_1_had(tmp_path: Path) -> None:
     assert (host.getPreCommands(), host.getPostCommands(), host.getParts()) == (["stop"], ["start"], ["app"])
     assert (host.user, host.port, host.effective_user) == ("joe", 22, "app")
     assert World(tmp_path).host.effective_user == "joe"
+
+
+def test_the_host_decides_where_the_cache_is(tmp_path: Path) -> None:
+    host = World(tmp_path, buildout_user="plone", effective_user="zope").host
+    assert host.buildout_cache == "/srv/buildout-cache"
+    host.__dict__["deployment"] = SimpleNamespace(cache="/srv/buildout-cache/plone")
+    assert host.buildout_cache == "/srv/buildout-cache/plone"
+    assert host.getEggCache() == "/srv/buildout-cache/plone/eggs"
 
 
 def test_an_attribute_that_is_no_command_is_an_attribute_error(tmp_path: Path) -> None:

@@ -150,6 +150,17 @@ def test_arguments_of_buildout_reach_it(env: BuildoutEnvironment, machine: Machi
     assert "Configuration data:" in said
 
 
+def test_fabfiles_find_the_cache_where_it_is(env: BuildoutEnvironment, machine: Machine, tmp_path: Path) -> None:
+    """What is there belongs to another buildout: the host takes a folder of its own below it."""
+    machine.add_user("app")
+    machine.add_user("other")
+    machine.run("install -d -o other /srv/buildout-cache")
+    project = hello(env, tmp_path, machine, more="fabfiles = fabfile.py")
+    project.write("fabfile.py", "def postdeploy():\n    run('ls %s/v5' % get('hostout').getEggCache())\n")
+    assert re.search(r"out: waitress-\S+\.egg\n", project.succeed("host1", "deploy"))
+    assert machine.run("ls /srv/buildout-cache").stdout == "app\n"
+
+
 def test_resetpermissions_puts_owners_right(env: BuildoutEnvironment, machine: Machine, tmp_path: Path) -> None:
     machine.add_user("app")
     project = hello(env, tmp_path, machine)

@@ -155,13 +155,10 @@ class HostoutHost:
 
     @property
     def buildout_cache(self) -> str:
-        """Eggs and downloads on the host."""
-        return self.host_part.buildout_cache or self._default_cache()
-
-    def _default_cache(self) -> str:
-        cache = posixpath.join(posixpath.dirname(self.path.rstrip("/")), "buildout-cache")
-        owner = self.host_part.buildout_user
-        return posixpath.join(cache, owner) if owner and owner != self.effective_user else cache
+        """Eggs and downloads on the host: where it has them, once it was asked in this run; till then as configured."""
+        said = self.deployment.cache if self.has_deployment else ""
+        default = posixpath.join(posixpath.dirname(self.path.rstrip("/")), "buildout-cache")
+        return said or self.host_part.buildout_cache or default
 
     def getRemoteBuildoutPath(self) -> str:
         return self.path

@@ -76,6 +76,11 @@ class Deployment:
         return self.visit.facts
 
     @property
+    def cache(self) -> str:
+        """The folder that the host has its cache in, empty before it was asked."""
+        return self.visit.heard["cache"]["directory"] if self.visit.heard else ""
+
+    @property
     def contents(self) -> plan.Contents:
         """The files that serve the release on this host."""
         if self._contents is None:

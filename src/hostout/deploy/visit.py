@@ -46,6 +46,11 @@ class Visit:
         """What the host said when it was asked, until ``look_again``."""
         return self.agent.facts
 
+    @property
+    def heard(self) -> Facts | None:
+        """The same, ``None`` before it was asked."""
+        return self._agent.facts if self._agent else None
+
     def ask(self, step: Step, sent: Sequence[plan.Upload] = (), *, after: Sequence[Sending] = ()) -> Json:
         """Has a Step done, ``after`` others that go with it; returns its result."""
         return self.agent.request(step, sent, after=after)
