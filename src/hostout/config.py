@@ -81,6 +81,10 @@ class Configuration:
         parts = [self._part(name) for name in names]
         return [line for part in parts for line in (*part.problems, *(part.missing_host() if connect else ()))]
 
+    def not_as(self, name: str, login: str) -> list[str]:
+        """What is wrong with a host where only the ssh configuration says who logs in, a line each."""
+        return list(self._part(name).not_as(login))
+
     @cached_property
     def warnings(self) -> list[str]:
         """A line for each option that is probably misspelt."""
@@ -275,11 +279,17 @@ class _Part:
                     "include", f"must not be in {kept}, which is the host's own, is {name!r}", entry.origin
                 )
 
-    def _without_root(self) -> Iterator[str]:
+    def not_as(self, login: str) -> Iterator[str]:
+        """What ``no-sudo`` makes impossible for who logs in."""
         host = self.host
         for name, user in (("effective-user", host.effective_user), ("buildout-user", host.buildout_user)):
-            if host.no_sudo and host.user and user not in (None, host.user):
-                yield self._problem(name, f"cannot be {user!r} with no-sudo, as {host.user!r} logs in")
+            if host.no_sudo and user not in (None, login) and login != "root":
+                yield self._problem(name, f"cannot be {user!r} with no-sudo, as {login!r} logs in")
+
+    def _without_root(self) -> Iterator[str]:
+        host = self.host
+        if host.user:
+            yield from self.not_as(host.user)
         if host.no_sudo and host.sudo_parts and host.user != "root":
             yield self._problem("sudo-parts", "are built as root, and no-sudo says that nobody becomes root")
 

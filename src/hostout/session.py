@@ -152,6 +152,8 @@ class Session:
         for name in selection.hosts:
             # now, so that its secrets are known before anything is printed
             self.host(name)
+        if refused := [line for name in selection.hosts for line in self._not_without_root(name)]:
+            raise ConfigurationError(refused)
         *leading, last = selection.commands
         calls = [*((name, ()) for name in leading), (last, selection.arguments)]
         misfits = [
@@ -162,6 +164,14 @@ class Session:
         ]
         if misfits:
             raise ConfigurationError(dict.fromkeys(misfits))
+
+    def _not_without_root(self, name: str) -> list[str]:
+        """What ``no-sudo`` makes impossible, where the configuration leaves it to that of ssh who logs in."""
+        part = self.host(name).host_part
+        others = part.effective_user or part.buildout_user
+        # asking loads Fabric
+        asks = part.no_sudo and others and not part.user
+        return self.configuration.not_as(name, self.host(name).user) if asks else []
 
     def run(self, selection: Selection) -> int:
         """All commands on one host, then the next host; returns the exit status."""

@@ -632,6 +632,16 @@ def test_what_came_from_one_host_is_not_written_over_by_the_next(records: Record
     assert (records.folder / "two").read_text() == "host2"
 
 
+def test_another_effective_user_is_refused_whoever_logs_in_without_sudo(records: Records) -> None:
+    (records.home / ".ssh" / "config").write_text("Host 10.0.0.1\n  User me\n")
+    records.part("host1", host="10.0.0.1", no_sudo="true", effective_user="app", buildout_user="me")
+    done = records.call("host1", "deploy")
+    assert done.stderr == (
+        "Hostout: [host1] effective-user: cannot be 'app' with no-sudo, as 'me' logs in (buildout.cfg, line 4)\n"
+    )
+    assert (done.stdout, done.returncode) == ("", 2)
+
+
 def test_sudo_is_refused_where_no_sudo_is_set(records: Records, start: Start) -> None:
     host = start(no_sudo="true")
     done = records.call("host1", "sudo", "id")

@@ -217,6 +217,11 @@ def test_a_mistake_is_one_line_with_option_file_and_line(
     assert written.problems(**options) == [problem.replace("{parent}", str(written.folder.parent))]
 
 
+def test_where_root_logs_in_nobody_has_to_become_root(written: Written) -> None:
+    written.host("host1", host="a", user="root", no_sudo="true", effective_user="app", buildout_user="plone")
+    written.load().check(["host1"])
+
+
 def test_all_mistakes_of_all_hosts_come_at_once(written: Written) -> None:
     written.host("host1", host="a:b", path="x")
     written.host("host2", downtime="x")
