@@ -148,6 +148,22 @@ def test_get_looks_names_up_and_never_copies_files(tmp_path: Path) -> None:
     )
 
 
+def test_options_that_are_not_set_have_the_defaults_that_hang_on_others(tmp_path: Path) -> None:
+    world = World(
+        tmp_path,
+        """
+        def look():
+            for options in (get('hostout').options, {name: get(name) for name in NAMES}):
+                assert [options[name] for name in NAMES] == ['joe', 'joe', 'joe', '/srv/buildout-cache']
+        NAMES = ('user', 'effective-user', 'buildout-user', 'buildout-cache')
+        """,
+        options={"effective-user": ""},
+    )
+    world.host.look()
+    named = World(tmp_path, effective_user="app", options={"effective-user": "app"}).host
+    assert (named.options["effective-user"], named.options["buildout-user"]) == ("app", "app")
+
+
 def test_the_host_object_has_what_hostout_1_had(tmp_path: Path) -> None:
     host = World(tmp_path, pre_commands=("stop",), post_commands=("start",), parts=("app",), effective_user="app").host
     assert host.getRemoteBuildoutPath() == host.path == "/srv/host1"

@@ -19,14 +19,20 @@ from hostout.model import Emit, Event, Extent, Host, LocalBuildout, RunOptions, 
 
 
 class Options(Mapping[str, Any]):
-    """The options of a host part as text; a secret one is a ``Secret``, and never part of what prints."""
+    """The options of a host part as text; a secret one is a ``Secret``, and never part of what prints.
 
-    def __init__(self, host: Host) -> None:
+    ``defaults`` are those that other options or the ssh configuration decide, found out when somebody asks.
+    """
+
+    def __init__(self, host: Host, defaults: Mapping[str, Callable[[], str]]) -> None:
         self._host = host.name
         self._values = dict(host.options)
         self._secrets = dict(host.secrets)
+        self._defaults = defaults
 
     def __getitem__(self, name: str) -> Any:
+        if name in self._defaults and not self._values.get(name):
+            return self._defaults[name]()
         if name in self._values:
             return self._values[name]
         if name in self._secrets:
@@ -72,8 +78,16 @@ class HostoutHost:
         self.name = host.name
         self.host = host.address
         self.path = host.path
-        self.options = Options(host)
+        self.options = Options(host, self._defaults())
         self.emit = services.emit
+
+    def _defaults(self) -> Mapping[str, Callable[[], str]]:
+        return {
+            "user": lambda: self.user,
+            "effective-user": lambda: self.effective_user,
+            "buildout-user": lambda: self.host_part.buildout_user or self.effective_user,
+            "buildout-cache": lambda: self.buildout_cache,
+        }
 
     def __repr__(self) -> str:
         return f"<hostout {self.name}>"
