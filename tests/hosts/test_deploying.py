@@ -161,6 +161,20 @@ def test_fabfiles_find_the_cache_where_it_is(env: BuildoutEnvironment, machine: 
     assert machine.run("ls /srv/buildout-cache").stdout == "app\n"
 
 
+@pytest.mark.parametrize("folder", ["current", "releases/*"])
+def test_an_administrator_builds_by_hand(
+    env: BuildoutEnvironment, machine: Machine, tmp_path: Path, folder: str
+) -> None:
+    machine.add_user("app")
+    project = hello(env, tmp_path, machine)
+    project.succeed("host1", "deploy")
+    before = machine.run("ls /srv/buildout-cache/eggs/v5").stdout
+    said = machine.run(f"su app -c 'cd /srv/hello/{folder} && bin/buildout -c hostout-host1.cfg' 2>&1").stdout
+    assert "Updating hello." in said and "Error" not in said, said
+    assert machine.run("ls /srv/buildout-cache/eggs/v5").stdout == before
+    assert FIRST in machine.http()
+
+
 def test_resetpermissions_puts_owners_right(env: BuildoutEnvironment, machine: Machine, tmp_path: Path) -> None:
     machine.add_user("app")
     project = hello(env, tmp_path, machine)
