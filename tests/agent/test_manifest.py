@@ -174,6 +174,15 @@ def test_buildout_run_again_by_hand_and_owners_put_right_are_no_drift(deployed: 
     assert unchanged(agent)
 
 
+def test_what_buildout_notes_down_each_time_it_is_run_is_no_drift(place: Place, agent: Client) -> None:
+    name = live(place, released(place, 2, made={".installed.cfg": "[buildout]\nparts = app\n", "a.cfg": "a"}))
+    notes = place.path / "releases" / name / ".installed.cfg"
+    notes.write_text(f"{notes.read_text()}\n[buildout]\nparts = app\n")
+    assert drift(agent) == NONE
+    notes.unlink()
+    assert drift(agent) == ([], [".installed.cfg"], [])
+
+
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"files": {"a": 1}, "links": {}, "folders": []}'])
 def test_release_without_a_manifest_is_compared_with_its_bundle(
     agent: Client, release: Path, content: str | None

@@ -172,7 +172,8 @@ def test_an_administrator_builds_by_hand(
     said = machine.run(f"su app -c 'cd /srv/hello/{folder} && bin/buildout -c hostout-host1.cfg' 2>&1").stdout
     assert "Updating hello." in said and "Error" not in said, said
     assert machine.run("ls /srv/buildout-cache/eggs/v5").stdout == before
-    assert FIRST in machine.http()
+    assert "files: as deployed" in project.succeed("host1", "status")
+    assert "is live already" in project.succeed("host1", "deploy")
 
 
 def test_resetpermissions_puts_owners_right(env: BuildoutEnvironment, machine: Machine, tmp_path: Path) -> None:

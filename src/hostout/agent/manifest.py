@@ -27,6 +27,8 @@ from .tree import Entry, Look
 FILE = ".manifest.json"
 # ours, and what is left of these where we were killed while writing
 _OWN = re.compile(rf"\.?({re.escape(RECORD)}|{re.escape(FILE)})(\.[0-9a-f]+)?")
+# buildout's notes for its next run; each run adds to them, also one that has nothing to do
+_NOTES = ".installed.cfg"
 _BYTECODE = re.compile(r"(^|/)__pycache__(/|$)|\.py[co]$")
 _LARGEST = 1 << 28
 # two changes within one tick of the file system's clock leave the same times
@@ -247,6 +249,8 @@ def _same(entry: Entry, manifest: Manifest, thorough: bool) -> bool:
     seen = manifest.files[entry.path]
     if not entry.is_file or _runs(entry.status.st_mode) != seen.runs:
         return False
+    if entry.path == _NOTES:
+        return True
     mark = _mark(entry.status)
     if seen.mark and seen.mark[0] != mark[0]:
         return False
