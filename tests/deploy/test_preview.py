@@ -105,6 +105,7 @@ def test_the_first_release_has_pre_commands_and_nothing_to_stop() -> None:
         "\tpre-command as root: systemctl stop app",
         "\t/srv/host1/current -> releases/0001-3f9a1c2b (is not there now)",
     ]
+    assert preview(live=None).lines(plan.stop(FULL, HOOKS))[1:] == ["\tpre-command as root: systemctl stop app"]
 
 
 def test_an_adoption_shows_what_would_move() -> None:

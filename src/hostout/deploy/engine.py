@@ -151,7 +151,7 @@ class Deployment:
         if self._underway is None:
             self._layout()
             self._look_again()
-        if not self._spared and self.host.downtime == "deploy" and plan.something_runs(self.facts):
+        if not self._spared and self.host.downtime == "deploy":
             self._stop()
 
     def uploadeggs(self) -> None:

@@ -66,13 +66,14 @@ class Preview:
         yield _line("buildout", self.builder, " ".join(["bin/buildout", *args["arguments"]]))
 
     def stop(self, args: Mapping[str, Json]) -> Iterator[str]:
+        # pre-commands run whatever is live, stop hooks are those of what is
         yield from self._as_root("pre-command", args["commands"])
-        yield from self._hooks("stop hook", args["hooks"])
+        if something_runs(self.facts):
+            yield from self._hooks("stop hook", args["hooks"])
 
     def golive(self, args: Mapping[str, Json]) -> Iterator[str]:
         if not args["stopped"]:
-            # pre-commands run whatever is live, stop hooks are those of what is
-            yield from self.stop({"commands": args["pre"], "hooks": args["stop"] if something_runs(self.facts) else ()})
+            yield from self.stop({"commands": args["pre"], "hooks": args["stop"]})
         yield self._switched(args["name"])
         yield from self._outside()
         for line in args["migrate"]:
