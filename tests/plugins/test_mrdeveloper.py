@@ -222,7 +222,7 @@ def test_a_checkout_that_is_gone_stops_it(tmp_path: Path) -> None:
 def test_a_checkout_that_takes_too_long_to_look_through_stops_it(
     developer: Developer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mrdeveloper, "SECONDS", 0.001)
+    monkeypatch.setattr(mrdeveloper, "SECONDS", 0)
     assert refused(developer).startswith("Package 'example1': git has not looked through ")
 
 

@@ -118,7 +118,7 @@ def _speaks(checkout: Checkout, look: tuple[str, ...]) -> bool:
     except subprocess.CalledProcessError as failed:
         abort(f"Package '{checkout.name}': {failed.stderr.decode(errors='replace').strip()}")
     except subprocess.TimeoutExpired:
-        abort(f"Package '{checkout.name}': {look[0]} has not looked through {checkout.path} in {SECONDS} seconds")
+        abort(f"Package '{checkout.name}': {checkout.kind} has not looked through {checkout.path} in {SECONDS} seconds")
     except OSError as error:
         abort(f"Package '{checkout.name}': {error.filename or checkout.path}: {error.strerror}")
     return bool(done.stdout.strip())
