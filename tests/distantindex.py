@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, name: str) -> None:
         content = self.index.serves.get(name, self.index.files[name])
         if self.index.together:
-            self.index.together.wait(20)
+            self.index.together.wait(60)
         wanted = self.headers.get("Range", "")
         if wanted and self.index.ranges:
             start = int(wanted.removeprefix("bytes=").rstrip("-"))

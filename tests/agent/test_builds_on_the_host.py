@@ -240,13 +240,17 @@ def test_build_goes_on_when_the_client_goes(able: Place) -> None:
 
 def test_lock_is_held_by_a_build_that_outlives_its_agent(able: Place) -> None:
     agent = able.agent()
-    stage_doing(able, agent, "print('working', flush=True); os.system('sleep 6')")
+    go = able.root / "go"
+    # a build that outlives an aborted test run ends with its folder
+    waits = f"while test -d {able.root} -a ! -e {go}; do sleep 0.05; done"
+    stage_doing(able, agent, f"print('working', flush=True); os.system('{waits}')")
     agent.send("build", {"name": NAME})
     while agent.event().get("text") != "working":
         pass
     agent.process.kill()
     agent.process.wait()
     assert able.agent().request("owners").message.startswith("locked: alice on laptop")
+    go.touch()
     assert able.agent(lock_wait=30).request("owners").result == {}
     assert able.state(NAME) == "built"
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 
-from agentclient import Client, Place, step, until
+from agentclient import Client, Place, exists, step, until
 
 
 @pytest.fixture
@@ -52,19 +51,18 @@ def test_command_has_no_input_and_a_session_of_its_own(agent: Client) -> None:
 
 
 def test_daemon_that_keeps_the_output_does_not_hold_us_up(agent: Client) -> None:
-    started = time.monotonic()
-    reply = agent.request("command", step("(sleep 20; echo late) & echo $!"))
-    assert time.monotonic() - started < 10
+    # longer than any answer is waited for
+    reply = agent.request("command", step("sleep 300 & echo $!"))
     os.kill(int(reply.lines()[0]), 9)
 
 
 def test_command_that_takes_too_long_is_ended_with_all_it_started(agent: Client) -> None:
     line = "sleep 300 & echo $!; wait"
-    reply = agent.request("command", step(line, timeout=0.3))
-    assert reply.message == f"command failed (no end within 0.3 s): {line}"
+    reply = agent.request("command", step(line, timeout=3.0))
+    assert reply.message == f"command failed (no end within 3 s): {line}"
     child = int(reply.lines()[0])
-    for _ in until("the child is gone", 10):
-        if not Path(f"/proc/{child}").exists():
+    for _ in until("the child is gone"):
+        if not exists(child):
             break
 
 

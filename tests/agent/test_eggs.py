@@ -75,9 +75,11 @@ def test_what_is_there_is_neither_read_nor_written_again(filler: Filler) -> None
     before = {path: path.lstat().st_ctime_ns for path in filler.folder.rglob("*")}
     for dist in dists:
         (filler.place.dist / dist["filename"]).unlink()
-    started = time.monotonic()
+    # who read it would make it anew
+    module = filler.egg(wheels[7]) / "hostouttest_plain7/file0.py"
+    module.write_text("")
+    before[module] = module.lstat().st_ctime_ns
     assert filler.fill(dists) == []
-    assert time.monotonic() - started < 2
     assert {path: path.lstat().st_ctime_ns for path in filler.folder.rglob("*")} == before
 
 
@@ -282,7 +284,7 @@ def test_each_core_unpacks_its_share_beside_the_others(tmp_path: Path, monkeypat
 
     def at_once(job: unpack.Job) -> Mapping[str, Any]:
         if not job.source.name.startswith("hostouttest_plain0"):
-            together.wait(20)
+            together.wait(60)
         return do(job)
 
     monkeypatch.setattr(unpack, "_do", at_once)
@@ -294,12 +296,12 @@ def test_each_core_unpacks_its_share_beside_the_others(tmp_path: Path, monkeypat
 
 
 def test_unpacking_that_is_not_wanted_any_more_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpack, "_do", lambda job: time.sleep(60))
+    monkeypatch.setattr(unpack, "_do", lambda job: time.sleep(300))
     job = unpack.Job(plain().make(tmp_path), None, "tag", tmp_path / "egg")
     started = time.monotonic()
     with pytest.raises(Cancelled, match="the build was cancelled"):
         unpack.unpack([job], people.agent(), lambda: time.monotonic() > started + 0.5)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 def test_wheel_whose_place_a_pipe_has_taken_is_refused(filler: Filler) -> None:
@@ -369,7 +371,7 @@ def test_what_a_killed_one_left_is_cleaned_up_and_nobody_works_on(filler: Filler
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     assert filler.there() != [] and not any(filler.folder.glob("*.egg"))
-    for _ in until("its helpers have ended", 10):
+    for _ in until("its helpers have ended"):
         if not any(str(filler.place.cache).encode() in line for line in command_lines()):
             break
     assert filler.fill(dists) == []

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentclient import Client, Place, built, exists, stage_doing, step, until
+from agentclient import LIMIT, Client, Place, built, exists, stage_doing, step, until, with_hook
 
 pytestmark = pytest.mark.buildout
 
@@ -23,7 +24,7 @@ NOBODY = 65534
 
 
 def gone(*pids: int) -> None:
-    for _ in until(f"{pids} are gone", 20):
+    for _ in until(f"{pids} are gone"):
         if not any(map(exists, pids)):
             return
 
@@ -45,6 +46,15 @@ def status(place: Place, name: str = ONE) -> dict[str, Any]:
 def children(pid: int) -> list[int]:
     said = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout
     return [int(line) for line in said.split()]
+
+
+def held(pid: int) -> list[str]:
+    """What a process has open; what it closes meanwhile (it may just be loading a program) it does not hold."""
+    names = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            names.append(str(link.readlink()))
+    return names
 
 
 def says(agent: Client, text: str) -> None:
@@ -108,7 +118,7 @@ def test_build_goes_on_when_the_agent_is_killed(able: Place, work: Work) -> None
     ended = work.ends()
     assert ended["state"] == "done" and ended["ended"] >= ended["since"]
     assert able.state(ONE) == "built"
-    assert able.agent().request("owners").result == {}
+    assert able.agent(lock_wait=20).request("owners").result == {}
     assert [(line["ok"], line["release"]) for line in able.ledger() if line["what"] == "build"] == [(True, ONE)]
     gone(seen["pid"], work.shell())
 
@@ -184,7 +194,7 @@ def test_follower_that_goes_leaves_the_job_alone(able: Place, work: Work) -> Non
     follower.send("follow", {"name": ONE})
     says(follower, "working")
     follower.hang_up()
-    assert follower.process.wait(20) is not None
+    assert follower.process.wait(LIMIT) is not None
     work.finish()
     assert agent.reply().result["state"] == "built"
 
@@ -228,7 +238,7 @@ def test_job_whose_agent_was_killed_is_nobodys_leftover(able: Place, work: Work)
     assert exists(work.shell())
     work.finish()
     assert work.ends()["state"] == "done"
-    reply = able.agent().request("owners")
+    reply = able.agent(lock_wait=20).request("owners")
     assert (reply.result, reply.lines("note")) == ({}, [])
 
 
@@ -375,7 +385,7 @@ def test_what_was_stopped_is_started_at_once_when_nobody_waits_for_the_build(
         agent.hang_up()
     else:
         agent.process.send_signal(signal.SIGKILL if how == "killed" else signal.SIGTERM)
-        agent.process.wait(20)
+        agent.process.wait(LIMIT)
     started(live, 2)
     assert able.agent().request("owners").message.startswith("locked: alice on laptop")
     assert status(able, TWO)["state"] == "running"
@@ -444,6 +454,8 @@ def test_switch_is_taken_back_by_the_next_one_where_everybody_was_killed(able: P
 
 
 def test_who_leaves_is_waited_for(able: Place, work: Work) -> None:
+    # so patient that this machine may be slow
+    able.archive = with_hook(able, "import hostout_agent.lock\nhostout_agent.lock.PATIENCE = 30.0\n")
     first, second = able.agent(), able.agent()
     assert first.request("owners").result == {}
     number = second.send("owners", {})
@@ -459,7 +471,7 @@ def test_who_stays_is_named_after_three_seconds(able: Place, work: Work) -> None
     message = able.agent(client={"user": "bob", "machine": "desk"}).request("owners").message
     assert message.startswith("locked: alice on laptop is at work here since ")
     assert message.endswith(" UTC (owners)")
-    assert 2.9 < time.monotonic() - began < 10
+    assert time.monotonic() - began > 2.9
 
 
 def test_lock_wait_comes_on_top(able: Place, work: Work) -> None:
@@ -482,7 +494,7 @@ def test_client_that_waits_no_more_does_nothing_later(able: Place, work: Work) -
     cancels.raw(b'{"do": "cancel"}\n')
     leaves.hang_up()
     assert cancels.reply().message.startswith("waited in vain: alice on laptop")
-    assert leaves.process.wait(10) is not None
+    assert leaves.process.wait(LIMIT) is not None
     first.end()
     assert len([line for line in able.ledger() if line["what"] == "owners"]) == 1
 
@@ -519,9 +531,8 @@ def test_daemon_that_a_start_hook_leaves_holds_neither_lock_nor_line(able: Place
             break
     daemon = int(pid.read_text())
     try:
-        held = [str(link.readlink()) for link in Path(f"/proc/{daemon}/fd").iterdir()]
-        assert not [name for name in held if "lock" in name or "pipe" in name or "socket" in name]
-        assert agent.end(10) == 0
+        assert not [name for name in held(daemon) if "lock" in name or "pipe" in name or "socket" in name]
+        assert agent.end() == 0
         settled(able)
         assert exists(daemon)
     finally:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agentclient import Client, Place, stage, step
+from agentclient import Client, Place, stage, step, until
 
 IDS = ("aaaaaaaa", "bbbbbbbb", "cccccccc", "dddddddd")
 ONE, TWO, THREE, FOUR = (f"{number:04d}-{each}" for number, each in enumerate(IDS, 1))
@@ -277,15 +277,20 @@ def test_going_back_takes_as_long_whatever_the_size_of_the_release(
 ) -> None:
     grown(place, TWO, 200)
     grown(place, ONE, 2)
-    small, large = fastest(place, three, ONE, THREE), fastest(place, three, TWO, THREE)
+    # a machine that has much to do may be slow now and then
+    for _ in until("both take about as long"):
+        small, large = fastest(place, three, ONE, THREE), fastest(place, three, TWO, THREE)
+        # what grows with its hundredfold content is always far above that
+        if large < 10 * small:
+            break
     with capsys.disabled():
         sys.stdout.write(f"\nrollback, lock to rename: 2 eggs {small * 1000:.0f} ms, 200 eggs {large * 1000:.0f} ms\n")
-    # what grows with its hundredfold content is far above that
-    assert large < 10 * small
 
 
 def test_hooks_do_not_count_as_switching(place: Place, three: Client) -> None:
-    slow = back(place, three, pre=["sleep 2"], health=[step("sleep 1")])["result"]["switch_seconds"]
-    quick = back(place, three, THREE)["result"]["switch_seconds"]
-    assert slow < quick + 1.5
+    for _ in until("it takes as long as without them"):
+        slow = back(place, three, pre=["sleep 2"], health=[step("sleep 1")])["result"]["switch_seconds"]
+        quick = back(place, three, THREE)["result"]["switch_seconds"]
+        if slow < quick + 0.9:
+            break
     assert Path(place.path / "current").readlink().name == THREE

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agentclient import Place, blob, send_files, sha256, until
+from agentclient import LIMIT, Place, blob, send_files, sha256, until
 from hostout.agent import durable, protocol
 from smalldisk import failing
 
@@ -270,7 +270,7 @@ def test_upload_that_stands_still_ends_with_the_connection(laid_out: Place) -> N
         if laid_out.agent().facts["partial"] == {sha256(CONTENT): 1000}:
             break
     agent.hang_up()
-    assert agent.process.wait(10) is not None
+    assert agent.process.wait(LIMIT) is not None
 
 
 def test_two_deployments_that_send_the_same_file_into_one_cache_do_not_spoil_it(laid_out: Place) -> None:
