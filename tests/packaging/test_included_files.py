@@ -18,6 +18,7 @@ from hostout.packaging.bundlefile import Included
 from hostout.packaging.memo import Memo
 from hostout.packaging.rehearsal import unpack
 from samples import Said, host, local_buildout, write
+from stamps import old_enough
 
 LARGE = bytes(range(256)) * 8192
 
@@ -27,6 +28,7 @@ def buildout(tmp_path: Path) -> Path:
     folder = write(tmp_path / "buildout", {"buildout.cfg": "[buildout]\n", "media/small": "small"})
     (folder / "media/large").write_bytes(LARGE)
     (folder / "media/large").chmod(0o755)
+    old_enough(folder / "media/large")
     return folder
 
 

@@ -13,6 +13,7 @@ import pytest
 from hostout.errors import RemoteError
 from hostout.model import Stamp
 from hostout.remote import outgoing
+from stamps import old_enough
 
 TEXT = b"[buildout]\nparts = app\n" * 50_000
 RANDOM = os.urandom(len(TEXT))
@@ -30,7 +31,7 @@ class Sent:
 
 def lying(path: Path, content: bytes) -> Sent:
     path.write_bytes(content)
-    return Sent(len(content), path=str(path), stamp=Stamp.of(path.stat()))
+    return Sent(len(content), path=str(path), stamp=Stamp.of(old_enough(path).stat()))
 
 
 @pytest.fixture(params=["content", "path"])
