@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import _thread
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from hostout.model import Event
+from hostout.model import Emit, Event
 from hostout.remote.connection import Connection
 from hostout.remote.limits import Limits
 
-QUICK = Limits(connect=2, banner=2, login=5, channel=5, keepalive=0.3, silence=2, start=10)
+PATIENT = Limits(connect=60, banner=60, login=60, channel=60, keepalive=0.3, silence=60, start=120)
+"""For a machine that stands still now and then."""
+
+QUICK = replace(PATIENT, banner=2, silence=2)
+"""For a host that says nothing: whoever wants to hear from one that lives is more patient."""
 
 LogIn = Callable[..., Connection]
 """Connects to an embedded host; see the fixture ``log_in``."""
@@ -33,6 +39,17 @@ class Person:
     def confirm(self, question: str) -> bool | None:
         self.asked.append(question)
         return self.yes
+
+
+def interrupting(emit: Emit, text: str) -> Emit:
+    """The same, and Ctrl-C a moment after that text was heard."""
+
+    def heard(event: Event) -> None:
+        emit(event)
+        if event.text == text:
+            threading.Timer(0.3, _thread.interrupt_main).start()
+
+    return heard
 
 
 class Heard(list[Event]):

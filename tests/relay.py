@@ -83,7 +83,7 @@ def running(one: R) -> Iterator[R]:
     thread = threading.Thread(target=lambda: loop.run_until_complete(one.run(opened, end)))
     thread.start()
     try:
-        assert opened.wait(10)
+        assert opened.wait(60)
         yield one
     finally:
         loop.call_soon_threadsafe(end.set)

@@ -14,7 +14,7 @@ from hostout.remote.connection import Connection, connect
 from hostout.remote.credentials import PasswordCache
 from hostout.remote.limits import Limits
 from hostout.testing import EmbeddedHost
-from listening import QUICK, Heard, LogIn, Person
+from listening import PATIENT, Heard, LogIn, Person
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def log_in(heard: Heard) -> Iterator[LogIn]:
         person: Person | None = None,
         cache: PasswordCache | None = None,
         emit: Emit | None = None,
-        limits: Limits = QUICK,
+        limits: Limits = PATIENT,
         **options: Any,
     ) -> Connection:
         if server is not None:

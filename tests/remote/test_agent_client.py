@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import hashlib
 import json
 import os
@@ -17,14 +16,16 @@ from typing import Any
 import paramiko
 import pytest
 
+from agentclient import until
 from hostout.agent import protocol
 from hostout.errors import ConnectionFailed, RemoteError
-from hostout.model import Event, Stamp, Step
+from hostout.model import Emit, Event, Stamp, Step
 from hostout.remote import shipping
 from hostout.remote.agent import PACKAGE, Agent, Sending, Unfit
 from hostout.remote.connection import Connection
 from hostout.testing import EmbeddedHost
-from listening import QUICK, Heard, LogIn
+from listening import PATIENT, QUICK, Heard, LogIn, interrupting
+from stamps import old_enough
 
 SERVE = """
 import hashlib, json, os, sys, time
@@ -138,7 +139,7 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
-def start(connection: Connection, package: Path, heard: Heard, question: object = None, become: bool = False) -> Agent:
+def start(connection: Connection, package: Path, heard: Emit, question: object = None, become: bool = False) -> Agent:
     return Agent.start(connection, {"x": question}, become=become, emit=heard, package=package)
 
 
@@ -175,8 +176,9 @@ def test_the_agent_hears_that_somebody_is_there_while_nothing_is_asked_of_it(
 ) -> None:
     monkeypatch.setattr(protocol, "HEARTBEAT", 0.05)
     agent = start(log_in(server), package, heard)
-    time.sleep(0.5)
-    assert agent.request(Step("count", ""))["beats"] > 2
+    for _ in until("it has heard that some times"):
+        if agent.request(Step("count", ""))["beats"] > 2:
+            break
     agent.close()
 
 
@@ -199,7 +201,7 @@ def test_many_lines_come_quickly(server: EmbeddedHost, log_in: LogIn, package: P
     began = time.monotonic()
     agent.request(Step("talk", "", {"lines": 100_000}))
     assert len(heard.lines("out")) == 100_000
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     agent.close()
 
 
@@ -269,7 +271,7 @@ def test_a_local_file_that_vanished_is_named(
 def local(path: Path, content: bytes) -> Bytes:
     """A file here, known as it is now."""
     path.write_bytes(content)
-    return Bytes(path.name, path=str(path), size=len(content), stamp=Stamp.of(path.stat()))
+    return Bytes(path.name, path=str(path), size=len(content), stamp=Stamp.of(old_enough(path).stat()))
 
 
 @pytest.mark.parametrize("now", [b"short", b"another", b"longer than before"])
@@ -391,17 +393,16 @@ def test_a_connection_that_drops_during_an_upload_is_one_line(
 def test_a_host_that_goes_silent_during_a_build_is_noticed(
     server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
 ) -> None:
-    agent = start(log_in(server), package, heard)
+    agent = start(log_in(server, limits=QUICK), package, heard)
     threading.Timer(0.2, server.freeze).start()
     began = time.monotonic()
     with pytest.raises(ConnectionFailed, match="does not answer any more"):
         agent.request(Step("sleep", "", {"seconds": 60}))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 45
 
 
 def test_ctrl_c_cancels_what_runs_there(server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard) -> None:
-    agent = start(log_in(server), package, heard)
-    threading.Timer(0.5, _thread.interrupt_main).start()
+    agent = start(log_in(server), package, interrupting(heard, "building"))
     with pytest.raises(KeyboardInterrupt):
         agent.request(Step("build", ""))
     assert heard.lines("out") == ["building", "cancelled"]
@@ -412,9 +413,8 @@ def test_ctrl_c_cancels_what_runs_there(server: EmbeddedHost, log_in: LogIn, pac
 def test_ctrl_c_cancels_what_goes_with_an_upload_that_arrived(
     server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
 ) -> None:
-    agent = start(log_in(server), package, heard)
+    agent = start(log_in(server), package, interrupting(heard, "building"))
     sent = [blob("small", b"abc")]
-    threading.Timer(0.5, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):
         agent.request(Step("build", ""), after=[Sending(Step("receive", "", {"blobs": [sent[0].announced()]}), sent)])
     assert heard.lines("out") == ["got small", "building", "cancelled"]
@@ -424,18 +424,17 @@ def test_ctrl_c_cancels_what_goes_with_an_upload_that_arrived(
 def test_ctrl_c_in_an_upload_leaves_the_agent_alone(
     server: EmbeddedHost, log_in: LogIn, package: Path, heard: Heard
 ) -> None:
-    agent = start(log_in(server), package, heard)
+    agent = start(log_in(server), package, interrupting(heard, "holding"))
     sent = [blob("small", b"abc")]
-    threading.Timer(0.5, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):
         agent.request(Step("build", ""), after=[Sending(Step("hold", "", {"blobs": [sent[0].announced()]}), sent)])
     assert heard.lines("out") == ["holding"]
     assert agent.gone
     # it is not waited for, and hears that nothing of what is behind the upload is wanted any more
     told = server.home / "told"
-    end = time.monotonic() + 20
-    while not (told.exists() and told.read_bytes()) and time.monotonic() < end:
-        time.sleep(0.05)
+    for _ in until("it has heard of the end"):
+        if told.exists() and told.read_bytes():
+            break
     assert [json.loads(line)["do"] for line in told.read_bytes().split()] == ["build", "cancel"]
 
 
@@ -444,7 +443,7 @@ def test_an_agent_that_never_starts_is_given_up(
 ) -> None:
     (package / "serve.py").write_text("import time\ndef main(question):\n    time.sleep(60)\n")
     with pytest.raises(RemoteError, match="nothing was heard of the agent for 1 s"):
-        start(log_in(server, limits=replace(QUICK, start=1)), package, heard)
+        start(log_in(server, limits=replace(PATIENT, start=1)), package, heard)
 
 
 def test_the_program_is_the_same_bytes_every_time(package: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from hostout.remote import shipping
 from hostout.remote.agent import PACKAGE, Agent
 from hostout.remote.sudo import ASKED, MISSING, OPENED, Gate, SudoUnavailable, as_user
 from hostout.testing import EmbeddedHost, make_key
-from listening import QUICK, Heard, LogIn, Person
+from listening import PATIENT, Heard, LogIn, Person
 
 SUDO = """#!{python} -IS
 import os, sys
@@ -174,7 +174,7 @@ def test_no_sudo_is_respected(worker: EmbeddedHost, log_in: LogIn) -> None:
 
 def test_a_sudo_that_says_nothing_is_given_up(worker: EmbeddedHost, log_in: LogIn) -> None:
     worker.environment["SUDO_MODE"] = "silent"
-    connection = log_in(worker, limits=replace(QUICK, start=1))
+    connection = log_in(worker, limits=replace(PATIENT, start=1))
     with pytest.raises(SudoUnavailable, match="said nothing for 1 s"):
         connection.sudo("true")
 

@@ -6,15 +6,17 @@ import os
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hostout.errors import ConnectionFailed
 from hostout.testing import EmbeddedHost
-from listening import LogIn
+from listening import PATIENT, QUICK, LogIn
 
-SOON = 8.0
+SOON = 45.0
+"""Less than a command here runs, or anything is waited for by whoever is patient."""
 
 
 def failure(log_in: LogIn, **options: object) -> str:
@@ -44,7 +46,7 @@ def test_a_name_that_cannot_be_one(log_in: LogIn) -> None:
 
 def test_a_host_that_accepts_and_says_nothing(server: EmbeddedHost, log_in: LogIn) -> None:
     server.silent = True
-    message = failure(log_in, server=server)
+    message = failure(log_in, server=server, limits=QUICK)
     assert message == f"127.0.0.1, port {server.port}: accepts connections, but says nothing"
 
 
@@ -70,7 +72,7 @@ def test_a_server_that_hangs_up(log_in: LogIn) -> None:
 
 
 def test_a_host_that_goes_silent_during_a_command(server: EmbeddedHost, log_in: LogIn) -> None:
-    connection = log_in(server)
+    connection = log_in(server, limits=QUICK)
     threading.Timer(0.3, server.freeze).start()
     began = time.monotonic()
     with pytest.raises(ConnectionFailed, match=r"127\.0\.0\.1.*does not answer any more"):
@@ -79,8 +81,8 @@ def test_a_host_that_goes_silent_during_a_command(server: EmbeddedHost, log_in: 
 
 
 def test_a_silent_command_on_a_living_host_is_waited_for(server: EmbeddedHost, log_in: LogIn) -> None:
-    connection = log_in(server)
-    assert connection.run("sleep 3; echo done", hide=True).stdout == "done\n"
+    connection = log_in(server, limits=replace(PATIENT, silence=5))
+    assert connection.run("sleep 6; echo done", hide=True).stdout == "done\n"
 
 
 def test_a_connection_that_drops_during_a_command(server: EmbeddedHost, log_in: LogIn) -> None:

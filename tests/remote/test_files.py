@@ -247,6 +247,6 @@ def test_a_large_file_goes_at_full_speed(server: EmbeddedHost, log_in: LogIn, tm
     began = time.monotonic()
     connection.put(str(tmp_path / "big"), "big")
     connection.get("big", str(tmp_path / "back"))
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert (server.home / "big").read_bytes() == content
     assert (tmp_path / "back").read_bytes() == content

@@ -27,7 +27,7 @@ from hostout.remote.connection import Connection
 from hostout.remote.credentials import PasswordCache
 from hostout.remote.early import Early, InTurn
 from hostout.testing import EmbeddedHost, make_key
-from listening import QUICK, LogIn, Person
+from listening import PATIENT, LogIn, Person
 
 
 @pytest.fixture
@@ -190,10 +190,10 @@ def test_a_code_besides_the_password_is_asked_for(code_server: EmbeddedHost, log
 def test_who_types_a_code_is_waited_for(code_server: EmbeddedHost, log_in: LogIn) -> None:
     class Slow(Person):
         def secret(self, prompt: str) -> str | None:
-            time.sleep(1.5)
+            time.sleep(5)
             return super().secret(prompt)
 
-    log_in(code_server, person=Slow(secrets=["123"]), limits=replace(QUICK, login=1))
+    log_in(code_server, person=Slow(secrets=["123"]), limits=replace(PATIENT, login=4))
 
 
 def test_nobody_is_asked_for_a_code_before_the_turn_of_the_host(code_server: EmbeddedHost, log_in: LogIn) -> None:
@@ -319,7 +319,7 @@ def odd_agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[socke
 def test_an_agent_that_never_answers_holds_up_no_login(
     odd_agent: socket.socket, server: EmbeddedHost, log_in: LogIn
 ) -> None:
-    limits = replace(QUICK, login=1)
+    limits = replace(PATIENT, login=4)
     log_in(server, limits=limits)
     assert "the ssh-agent does not answer" in refused(log_in, server, password=None, limits=limits)
 
