@@ -5,7 +5,6 @@ What does not belong here: what happens to it (the tests in ``hosts``), whole ma
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 import urllib.error
@@ -18,9 +17,10 @@ from pathlib import Path
 
 from buildouts import environment
 from hostout.testing import EmbeddedHost, make_key
+from ports import free_port
 from projects import Project
 
-WAIT, SOON = 60.0, 15.0
+WAIT, SOON = 60.0, 45.0
 
 CONFIG = """\
 [buildout]
@@ -74,7 +74,10 @@ PAUSE = """\
 if test -e {points}/$1.fails; then . {points}/$1.fails; exit 7; fi
 test -e {points}/$1 || exit 0
 mv {points}/$1 {points}/$1.reached
-exec sleep $(test $1 = migrate && echo 2 || echo {seconds})
+for each in $(seq {seconds}0); do
+    test -e {points}/$1.reached || exit 0
+    sleep 0.1
+done
 """
 
 FABFILE = """
@@ -108,6 +111,10 @@ class Site:
     def pause_at(self, where: str) -> None:
         """Whoever comes to this point next waits there."""
         (self.points / where).touch()
+
+    def go_on(self, where: str) -> None:
+        """Whoever waits at this point does not any longer."""
+        (self.points / f"{where}.reached").unlink()
 
     def fail_at(self, where: str, line: str) -> None:
         """Whoever comes to this point runs that shell line, and fails."""
@@ -157,11 +164,6 @@ class Site:
 PLACES = ("*", "*/releases", "*/releases/*", "*/.hostout", "*/buildout", "*/downloads", "*/downloads/dist")
 OURS = (".builds.json", ".files.json", ".hashes.json", ".resolved.json")
 KEPT = (".hostout", ".installed.cfg", ".manifest.json", ".partial", *OURS)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 def begin(folder: Path, host: EmbeddedHost, key: Path) -> Site:

@@ -8,18 +8,19 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from agentclient import until
 from hostout.errors import ConnectionFailed, RemoteError
 from hostout.remote import shipping
 from hostout.remote.agent import PACKAGE, Agent
 from hostout.remote.quoting import in_folder, sh
 from listening import Heard, LogIn
+from ports import free_port
 from smalldisk import mounted
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -59,19 +60,20 @@ def start(folder: Path, public_key: str) -> Server:
     for kind in ("ed25519", "ecdsa"):
         keygen(folder / kind, kind)
     (folder / "authorized_keys").write_text(public_key)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (folder / "config").write_text(CONFIG.format(port=port, folder=folder))
     assert SSHD is not None
     process = subprocess.Popen([SSHD, "-D", "-E", folder / "log", "-f", folder / "config"])
-    for _ in range(100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return Server(port, folder, process)
-        time.sleep(0.05)
-    process.kill()
-    raise AssertionError((folder / "log").read_text())
+    try:
+        for _ in until("sshd listens"):
+            assert process.poll() is None, (folder / "log").read_text()
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+    except AssertionError:
+        process.kill()
+        raise
+    return Server(port, folder, process)
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def servers(tmp_path: Path, home: Path) -> Iterator[tuple[Server, Server]]:
     yield both
     for server in both:
         server.process.terminate()
-        server.process.wait(10)
+        server.process.wait(60)
 
 
 def know(home: Path, server: Server, kind: str, *, hashed: bool = False) -> None:
