@@ -133,7 +133,7 @@ class Machine:
         self.run(["systemctl", "restart", "ssh"])
         self.wait()
 
-    def http(self, path: str = "/", port: int = 8080, *, within: float = 15.0) -> str:
+    def http(self, path: str = "/", port: int = 8080, *, within: float = 60.0) -> str:
         """The text of a page that the machine serves, fetched from here; tried again until ``within`` seconds."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -405,7 +405,7 @@ def end_cgroup(group: Path) -> None:
         group.rmdir()
 
     if group.exists():
-        eventually(gone, 20, OSError)
+        eventually(gone, 60, OSError)
 
 
 def kill(process: int) -> None:
@@ -427,7 +427,7 @@ def number_inside(process: int) -> int:
 def unmount(folder: Path) -> None:
     """Unmounts a folder if something is mounted there."""
     if os.path.ismount(folder):
-        eventually(lambda: checked(["umount", str(folder)]), 10, Unavailable)
+        eventually(lambda: checked(["umount", str(folder)]), 60, Unavailable)
 
 
 def eventually(attempt: Callable[[], T], seconds: float, errors: Errors) -> T:

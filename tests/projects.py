@@ -169,8 +169,11 @@ def uploaded(output: str) -> list[str]:
 
 
 def settle(machine: Machine) -> None:
-    """Wait until no bytecode is compiled there any more: the last thing that a deployment changes."""
-    machine.run("while grep -qas '[B]./proc/self/fd/' /proc/[0-9]*/cmdline; do sleep 0.1; done")
+    """Wait until no bytecode is compiled there any more: the last thing that a deployment changes.
+
+    That is done only when nobody else wants the machine.
+    """
+    machine.run("while grep -qas '[B]./proc/self/fd/' /proc/[0-9]*/cmdline; do sleep 0.1; done", timeout=600)
 
 
 def tree(machine: Machine, *folders: str) -> str:

@@ -25,7 +25,7 @@ def mounted(folder: Path, megabytes: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True, timeout=20)
+        unmount(folder)
 
 
 @contextmanager
@@ -35,7 +35,14 @@ def attached(arguments: list[str], target: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", str(target)], check=True, timeout=60)
+        unmount(target)
+
+
+def unmount(target: Path) -> None:
+    """As soon as nobody uses it any more: what was killed may just be ending."""
+    for _ in until(f"{target} is unmounted"):
+        if subprocess.run(["umount", str(target)], check=False, timeout=60).returncode == 0:
+            return
 
 
 def image(path: Path, megabytes: int = 32) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient import Place, agent_zip, environment, fetched, interpreters, recipe_wheel, send_files
+from agentclient import Place, agent_zip, environment, fetched, interpreters, recipe_wheel, send_files, until
 from smalldisk import mounted
 
 
@@ -35,7 +35,11 @@ def root() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="agent-test-")).resolve()
     folder.chmod(0o755)
     yield folder
-    shutil.rmtree(folder)
+    # what was killed or left may just be writing its last file
+    for _ in until(f"{folder} is gone"):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
 
 
 @pytest.fixture

@@ -136,6 +136,8 @@ def wait_for_its_end(place: Place) -> None:
 
 def unmade(place: Place) -> tuple[Path, list[dict[str, Any]]]:
     """The egg of the recipe, which other tests with this cache may have made, and the distributions that it is of."""
+    # so may have whoever they left at work
+    wait_for_its_end(place)
     made = place.cache / f"eggs/v5/doing-1.0-{TAG}.egg"
     shutil.rmtree(made, ignore_errors=True)
     (wheel,) = (place.cache / "downloads").rglob("doing-1.0-*.whl")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentclient import Place, entry, send_files
+from smalldisk import unmount
 
 SIZE = 40_000_000
 
@@ -28,7 +29,7 @@ def xfs(place: Place) -> Iterator[Path]:
         pytest.skip("an XFS of one's own needs root and xfsprogs")
     yield top
     place.end()
-    subprocess.run(["umount", str(top)], check=True, timeout=60)
+    unmount(top)
 
 
 def room(folder: Path) -> int:

@@ -20,7 +20,7 @@ from machines import Machine, Testbed, unmount
 PREFIX = "hostout-faults-"
 MEGABYTES, INODES = 400, 8_000
 STOPPED = frozenset("TtZXx")
-SOON = 5.0
+SOON = 60.0
 
 
 @dataclass

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import machine_base
 from buildouts import environment
 from faults.client import Call, Desk
 from faults.contents import (
@@ -41,7 +42,7 @@ from faults.survey import Survey, readable
 from faults.table import Row
 from machines import Testbed
 
-SOON = 10.0
+SOON = 60.0
 FIRST, ASIDE = "first", "/srv/aside"
 BUGS = ("this is a bug in hostout", "the agent has a bug")
 """What is said of a failure that nobody thought of."""
@@ -300,8 +301,10 @@ class Field:
 @contextmanager
 def opened(testbed: Testbed) -> Iterator[Field]:
     """A field for this run; nothing is left of it, nor of earlier runs."""
-    for left in sweep(Path(tempfile.gettempdir())):
-        shutil.rmtree(left)
+    # one at a time: another worker that begins now finds the same
+    with machine_base.locked(machine_base.cache() / "sweep.lock", 120):
+        for left in sweep(Path(tempfile.gettempdir())):
+            shutil.rmtree(left)
     place = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, place)

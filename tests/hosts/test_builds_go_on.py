@@ -21,7 +21,7 @@ FIRST, SECOND = "the first version", "the second version"
 PAGE = "src/hello/src/hello/page.py"
 HELLO = "${buildout:directory}/bin/hello start"
 START = f"su app -c '{HELLO}'"
-LONG = 60.0
+LONG = 180.0
 
 PAUSE = """\
 #!/bin/sh
@@ -35,7 +35,7 @@ HOLD = f"""\
 #!/bin/sh
 # whoever compiles bytecode is held, once, as soon as they begin: beside buildout, and after the switch
 seen=
-for each in $(seq 6000); do
+for each in $(seq 60000); do
     test -e /srv/points/free && exit
     for pid in $({COMPILING}); do
         case " $seen " in *" $pid "*) continue ;; esac
@@ -150,7 +150,7 @@ def test_host_ends_what_a_user_leaves_running(machine: Machine, tmp_path: Path) 
     line = "setsid sleep 300 >/dev/null 2>&1 </dev/null & echo $!"
     for user in ("root", "app"):
         argv = ["ssh", *options, f"{user}@{machine.address}", line]
-        pid = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+        pid = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True).stdout.strip()
         left(machine)
         assert not machine.exists(f"/proc/{pid}")
 

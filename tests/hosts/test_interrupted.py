@@ -52,9 +52,10 @@ class Call:
     def says(self, text: str) -> None:
         self.until(lambda: text in self.out)
 
-    def interrupt(self, seconds: float = SOON) -> None:
-        """Ctrl-C: it ends with one line and status 130."""
+    def interrupt(self, seconds: float = SOON, then: Callable[[], None] = lambda: None) -> None:
+        """Ctrl-C, and what happens at once: it ends with one line and status 130."""
         os.killpg(self.process.pid, signal.SIGINT)
+        then()
         assert self.process.wait(seconds) == 130, self.out + self.err
         assert self.err.splitlines()[-1:] == ["Hostout: interrupted"]
         assert [line for line in self.err.splitlines() if "warning" not in line] == ["Hostout: interrupted"]
@@ -168,7 +169,7 @@ def test_while_it_goes_live_the_host_brings_it_to_its_end(site: Site, tmp_path: 
     site.pause_at("migrate")
     with called(site, tmp_path, part, "deploy") as call:
         call.until(site.reached("migrate"))
-        call.interrupt()
+        call.interrupt(then=lambda: site.go_on("migrate"))
     site.project.succeed("--lock-wait", "30", part, "deploy")
     assert site.greeting in site.page(part)
     assert site.current(part) != before

@@ -30,8 +30,8 @@ def test_who_waits_for_another_deployment_deploys_when_that_is_done(site: Site) 
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        while not site.reached("between")():
-            assert first.poll() is None
+        site.wait(site.reached("between"))
+        assert first.poll() is None
         second = subprocess.Popen(
             [script, "--lock-wait", str(WAIT * 2), "host1", "deploy"], cwd=site.project.folder,
             env=site.project.variables(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -164,11 +164,11 @@ def test_a_release_that_is_not_healthy_is_taken_back(
     env: BuildoutEnvironment, machine: Machine, tmp_path: Path
 ) -> None:
     machine.add_user("app")
-    project = hello(env, tmp_path, machine, more="health-timeout = 3")
+    project = hello(env, tmp_path, machine)
     project.succeed("host1", "deploy")
     live = machine.run("readlink /srv/hello/current").stdout
     project.edit(PAGE, FIRST, SECOND)
-    project.edit("buildout.cfg", "8080/health", "8099/health")
+    project.edit("buildout.cfg", "8080/health", "8099/health\nhealth-timeout = 3")
     project.build()
     said = project.fail(1, "host1", "deploy")
     assert "is bad" in said

@@ -161,11 +161,11 @@ def test_with_init_d_the_application_is_a_service_that_starts_with_the_machine(h
     assert "releases" not in unit
     assert "User=hello" in unit
     mine.machine.restart()
-    assert "Another version." in mine.machine.http(within=40)
+    assert "Another version." in mine.machine.http(within=120)
     assert mine.is_service()
     mine.machine.run("sync")
     mine.machine.restart(crash=True)
-    assert "Another version." in mine.machine.http(within=40)
+    assert "Another version." in mine.machine.http(within=120)
     mine.says("One more.")
     assert runs(mine.deploy())
     assert "One more." in mine.machine.http()

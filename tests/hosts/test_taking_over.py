@@ -173,7 +173,7 @@ def test_machine_that_crashes_in_the_middle_comes_up_with_the_old_buildout(
         deployment.expect("sleep 600")
         machine.run("sync")
         machine.restart(crash=True)
-    assert OLD in machine.http(within=40)
+    assert OLD in machine.http(within=120)
     assert listing(machine, RELEASE, *MOVED) == code
     project.edit("buildout.cfg", "build-commands = sleep 600", "")
     project.edit("buildout.cfg", "pre-commands = ", "pre-commands =\n    systemctl disable --now hello\n    ")
