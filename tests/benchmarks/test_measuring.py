@@ -46,16 +46,16 @@ def test_medians_spread_and_ratios() -> None:
 
 def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
     with pytest.raises(Failed, match="status -9"):
-        program(["sh", "-c", "sleep 60 & echo $! > child; wait"], tmp_path, limit=0.5)
+        program(["sh", "-c", "sleep 60 & echo $! > child; wait"], tmp_path, limit=3)
     child = int((tmp_path / "child").read_text())
-    for _ in until("the child is gone", 20):
+    for _ in until("the child is gone"):
         if not exists(child):
             break
 
 
 def test_the_memory_of_a_program_is_its_own(tmp_path: Path) -> None:
     ours = bytearray(200_000_000)
-    large = "import time; a = bytearray(50_000_000); time.sleep(0.3)"
+    large = "import time; a = bytearray(50_000_000); time.sleep(2)"
     ran = program([sys.executable, "-c", large], tmp_path, memory=True)
     assert 50e6 < ran.rss < 150e6 or not Path("/proc/self/status").exists()
     assert len(ours) == 200_000_000

@@ -14,7 +14,7 @@ from hostout.testing import EmbeddedHost
 from records import Records
 
 PASSWORD = "correct-horse"
-WAIT = 30
+WAIT = 120
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ from setuptools import setup
 
 here = pathlib.Path({folder!r})
 (here / "{own}").touch()
-end = time.monotonic() + 60
+end = time.monotonic() + 300
 while not (here / "{other}").exists():
     assert time.monotonic() < end, "nobody else is built"
     time.sleep(0.05)
@@ -201,7 +201,7 @@ def test_when_one_does_not_build_the_others_are_not_waited_for(tmp_path: Path) -
     first = Package("first", "1", write(tmp_path / "src" / "first", SETUP))
     began = time.monotonic()
     with pytest.raises(PackagingError, match=r"develop package fails .* does not build") as raised:
-        # this one would wait for a minute
+        # this one would wait for minutes
         releases([first, Package("fails", "1", fails), waiting(tmp_path, "a", "b")], local_buildout(tmp_path))
     assert "wrong here" in str(raised.value)
-    assert time.monotonic() - began < 50
+    assert time.monotonic() - began < 200

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -95,10 +94,8 @@ def test_an_answer_that_is_not_whole_is_refused_and_takes_the_place_of_nothing(
 def test_a_server_that_drips_is_given_up(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extends, "PATIENCE", 0.5)
     server.pause = 0.2
-    began = time.monotonic()
     with pytest.raises(OSError, match="not here after 0 seconds"):
         Reader(tmp_path, Said()).read(server.url)
-    assert time.monotonic() - began < 5
 
 
 def test_a_new_copy_takes_the_place_of_the_old_one_when_it_is_whole(server: Server, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ and git+https://git.example:443/repository@v1, https://index.example ssh://host/
 
 
 @pytest.mark.parametrize(
-    ("ends", "seconds", "status"), [("", 30, 0), ("sys.exit(3)", 30, 3), ("time.sleep(60)", 1, None)]
+    ("ends", "seconds", "status"), [("", 30, 0), ("sys.exit(3)", 30, 3), ("time.sleep(60)", 5, None)]
 )
 def test_a_log_has_no_password_however_its_program_ended(
     tmp_path: Path, ends: str, seconds: float, status: int | None

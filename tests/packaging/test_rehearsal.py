@@ -305,7 +305,7 @@ def test_a_recipe_that_cannot_install_here_does_not_stand_in_the_way(
     local: LocalBuildout, body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rehearsal, "PART_TIMEOUT", 1.0)
-    monkeypatch.setattr(rehearsal, "TIMEOUT", 30.0)
+    monkeypatch.setattr(rehearsal, "TIMEOUT", 300.0)
     assert with_recipe(local, body).settings.parts == ("app", "own")
 
 

